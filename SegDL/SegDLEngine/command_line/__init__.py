@@ -1,0 +1,1 @@
+"""The segdl command, one file for each sub-command."""

@@ -1,0 +1,1 @@
+"""The grid, images, and reading and writing them."""

@@ -1,0 +1,1 @@
+"""Running a network over a volume: device, precision, slices, Monte Carlo, postprocessing."""

@@ -1,0 +1,1 @@
+"""Lesion tables, overlap and surface metrics."""

@@ -1,0 +1,1 @@
+"""Model cards, packages and the catalogue."""

@@ -1,0 +1,74 @@
+"""Networks by name.  Listing needs no torch; building imports the network's own file.
+
+Each network file holds one ``torch.nn.Module`` whose constructor takes keyword options with defaults, and
+whose instances have ``dimensions`` (2 or 3), ``divisible_by`` (side lengths must be multiples of it),
+``receptive_field`` (voxels) and ``dropout_layers`` (their module names, possibly none).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from SegDLEngine.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """Where a network lives (``module:Class``), its report, and its documented variants (option sets)."""
+
+    target: str
+    report: str
+    variants: tuple[Mapping[str, Any], ...] = field(default=({},))
+
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "lung_unet2d": NetworkEntry("SegDLEngine.networks.lung_unet2d:LungUNet2d", "001"),
+    "lung_unet2d_small": NetworkEntry("SegDLEngine.networks.lung_unet2d_small:LungUNet2dSmall", "001"),
+}
+
+
+def build_network(name: str, options: Mapping[str, Any] | None = None) -> torch.nn.Module:
+    """The network with freshly initialised weights; raises ModelError for an unknown name or option."""
+    if name not in NETWORKS:
+        raise ModelError(
+            f"There is no network named '{name}'.", hint=f"Known networks: {', '.join(sorted(NETWORKS))}."
+        )
+    module, _, attribute = NETWORKS[name].target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)(**dict(options or {}))
+    except TypeError as error:
+        raise ModelError(
+            f"Network '{name}': {error}.", hint="Check the options of the model card."
+        ) from error
+
+
+def network_rows() -> Iterator[dict[str, Any]]:
+    """One row for each network and documented variant, as ``segdl networks --json`` prints them.
+
+    ``trainable`` counts parameters, ``static`` the batch-norm statistics; ``input`` is the input shape
+    (channels first) that the network's report uses.
+    """
+    import torch
+
+    for name, entry in NETWORKS.items():
+        for options in entry.variants:
+            with torch.device("meta"):
+                network = build_network(name, options)
+            static = sum(
+                buffer.numel()
+                for key, buffer in network.named_buffers()
+                if key.endswith(("running_mean", "running_var"))
+            )
+            yield {
+                "name": name,
+                "options": dict(options),
+                "trainable": sum(parameter.numel() for parameter in network.parameters()),
+                "static": static,
+                "input": list(network.report_input),
+            }

@@ -1,0 +1,1 @@
+"""Headless training on top of SegDLEngine.  Research software, not for clinical use."""
