@@ -27,8 +27,22 @@ class NetworkEntry:
     variants: tuple[Mapping[str, Any], ...] = field(default=({},))
 
 
+# Small enough to ship and to train without a GPU; sees two neighbouring slices.
+LUNG_UNET2D_COMPACT: dict[str, Any] = {
+    "in_channels": 3,
+    "filters": 16,
+    "max_filters": 96,
+    "dropout": 0.3,
+    "normalisation": "batch",
+    "head_channels": 16,
+}
+
 NETWORKS: dict[str, NetworkEntry] = {
-    "lung_unet2d": NetworkEntry("SegDLEngine.networks.lung_unet2d:LungUNet2d", "001"),
+    "lung_unet2d": NetworkEntry(
+        "SegDLEngine.networks.lung_unet2d:LungUNet2d",
+        "001",
+        variants=({}, LUNG_UNET2D_COMPACT),
+    ),
     "lung_unet2d_small": NetworkEntry("SegDLEngine.networks.lung_unet2d_small:LungUNet2dSmall", "001"),
 }
 
