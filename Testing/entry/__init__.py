@@ -1,0 +1,1 @@
+"""What turns a fresh clone into a running SegDL: environment, system libraries.  Standard library only."""
