@@ -38,8 +38,6 @@ def requirements(extra: str) -> list[str]:
 
 def ensure_environment(extra: str) -> Path:
     """The Python of an environment that has the requirements; made on the first call (minutes)."""
-    if sys.version_info < (3, 11):
-        sys.exit(f"SegDL's commands need Python 3.11 or newer; this is {sys.version.split()[0]}.")
     wanted = requirements(extra)
     key = hashlib.sha256(
         "\n".join([sys.version, str(ROOT), *wanted, CONSTRAINTS.read_text(encoding="utf-8")]).encode()
@@ -59,7 +57,7 @@ def ensure_environment(extra: str) -> Path:
     for group in (["torch"], wanted):
         _run(
             [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS), *group],
-            "pip could not install the requirements; check the network or the proxy and run the command again.",
+            "pip could not install the requirements; check the network or the proxy and run it again.",
         )
     stamp.write_text(key, encoding="utf-8")
     return python
