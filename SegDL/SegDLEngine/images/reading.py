@@ -1,0 +1,150 @@
+"""Reading images and labelmaps; every unusable file ends in one InputError that names it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SegDLEngine.errors import InputError
+from SegDLEngine.images.conversion import from_sitk
+from SegDLEngine.images.image import Image
+from SegDLEngine.images.integrity import check_complete
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+Warn = Callable[[str, str], None]
+
+FORMATS = {
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+}
+
+
+def read_image(
+    path: str | os.PathLike[str], *, modality: str = "", unit: str = "", warn: Warn | None = None
+) -> Image:
+    """The scalar 3D image of a NRRD, NIfTI or MetaImage file, a DICOM folder or one file of a DICOM series.
+
+    A folder with several series takes the series after a ``#``: ``folder#SeriesInstanceUID``.  The array has
+    the stored type; DICOM is rescaled to int16, or float32 where int16 does not hold the values.
+    ``modality`` (CT, PT, MR) and ``unit`` (HU, SUV, BQML) fill in what the file does not say.
+    ``warn(code, text)`` hears of what was put right.  Raises InputError.
+    """
+    source, series = split_series(path)
+    if source.is_dir() or _extension(source) not in FORMATS:
+        from SegDLEngine.images.dicom import read_series
+
+        image = read_series(source, series, warn=warn)
+        return replace(image, modality=image.modality or modality, unit=image.unit or unit)
+    image = from_sitk(_read_volume(source), modality, unit)
+    return replace(image, metadata={"path": str(source)})
+
+
+def read_labels(path: str | os.PathLike[str], *, warn: Warn | None = None) -> Image:
+    """A labelmap as uint8, or uint16 when a label exceeds 255; 0 is background.  Raises InputError.
+
+    Of a ``.seg.nrrd`` with overlapping segments, the later segment wins and ``warn`` hears of it.
+    """
+    source, _ = split_series(path)
+    if _extension(source) == ".nrrd" and source.is_file():
+        from SegDLEngine.images.segmentation_file import is_segmentation, read_segmentation
+
+        if is_segmentation(source):
+            return read_segmentation(source, warn=warn).labels
+    image = read_image(path, warn=warn)
+    return image.with_array(as_labels(image.array, source))
+
+
+def as_labels(array: np.ndarray, source: str | os.PathLike[str]) -> np.ndarray:
+    """The array as uint8 or uint16; raises InputError when its values are not whole numbers 0..65535."""
+    low, high = array.min(), array.max()
+    whole = array.dtype.kind in "bui" or bool(np.all(array == np.rint(array)))
+    if not whole or low < 0 or high > np.iinfo(np.uint16).max:
+        raise InputError(
+            f"'{source}' is not a labelmap: values {low:g} to {high:g}, not whole numbers 0 to 65535.",
+            hint="Give a labelmap or a .seg.nrrd segmentation.",
+        )
+    return array.astype(np.uint8 if high <= 255 else np.uint16)
+
+
+def split_series(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The existing path and the series UID behind its last '#', '' if none; raises InputError if missing."""
+    text = os.fspath(path)
+    whole = Path(text).expanduser()
+    if whole.exists():
+        return whole, ""
+    before, mark, series = text.rpartition("#")
+    if mark and Path(before).expanduser().exists():
+        return Path(before).expanduser(), series.strip()
+    raise InputError(f"'{text}' does not exist.", hint="Check the path.", code="not-found")
+
+
+def _extension(path: Path) -> str:
+    """Lower-case extension, with both parts of '.nii.gz'."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def _read_volume(path: Path) -> SimpleITK.Image:
+    """A SimpleITK image that is scalar and 3D; raises InputError."""
+    import SimpleITK
+
+    if path.stat().st_size == 0:
+        raise InputError(f"'{path}' is empty (0 bytes).", hint="Copy or export the file again.")
+    check_complete(path, FORMATS[_extension(path)])
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        _check_layout(path, reader.GetSize(), reader.GetNumberOfComponents())
+        return _volume(reader.Execute())
+    except RuntimeError as error:
+        raise InputError(
+            f"'{path}' cannot be read: {_reason(error)}.",
+            hint="The file may be damaged; export the image again.",
+            detail=str(error),
+        ) from error
+
+
+def _check_layout(path: Path, size: tuple[int, ...], components: int) -> None:
+    """Refuse what is not one scalar volume, before the voxels are read."""
+    lengths = " x ".join(map(str, size))
+    if components != 1:
+        raise InputError(
+            f"'{path}' has {components} values in every voxel (a colour or vector image); one is expected.",
+            hint="Give the grey-value image.",
+        )
+    if len(size) < 3:
+        raise InputError(
+            f"'{path}' is a 2D image ({lengths}); a volume is expected.", hint="Give the 3D image."
+        )
+    if any(length > 1 for length in size[3:]):
+        raise InputError(
+            f"'{path}' has {len(size)} dimensions ({lengths}); one 3D volume is expected.",
+            hint="Extract the volume that you want to segment.",
+        )
+
+
+def _volume(image: SimpleITK.Image) -> SimpleITK.Image:
+    """Drop further dimensions of length 1."""
+    import SimpleITK
+
+    while image.GetDimension() > 3:
+        image = SimpleITK.Extract(image, [*image.GetSize()[:-1], 0], [0] * image.GetDimension())
+    return image
+
+
+def _reason(error: Exception) -> str:
+    """The last telling line of an ITK message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,117 @@
+"""Preprocessing steps that change grey values; ``inputs`` names the images meant, all by default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.images.image import Image
+from SegDLEngine.preprocessing.registry import PreparedCase, step
+
+
+@step("clip")
+def clip(case: PreparedCase, *, low: float, high: float, inputs: Sequence[str] | None = None) -> PreparedCase:
+    """Limit the values to [low, high]; the unit stays."""
+    _check_range("clip", low, high)
+    return case.map_images(lambda image: image.with_array(_clipped(image.array, low, high)), inputs)
+
+
+@step("window")
+def window(
+    case: PreparedCase, *, low: float, high: float, inputs: Sequence[str] | None = None
+) -> PreparedCase:
+    """Map [low, high] linearly to 0..1 (float32); values beyond become 0 or 1."""
+    _check_range("window", low, high)
+
+    def apply(image: Image) -> Image:
+        values = image.array.astype(np.float32)
+        values -= np.float32(low)
+        values *= np.float32(1.0 / (high - low))
+        return image.with_array(np.clip(values, 0, 1, out=values))
+
+    return case.map_images(apply, inputs)
+
+
+@step("harmonise")
+def harmonise(
+    case: PreparedCase,
+    *,
+    low: float = -1000,
+    high: float = 150,
+    bin: float = 25,
+    inputs: Sequence[str] | None = None,
+) -> PreparedCase:
+    """Reduce the values to grey levels of ``bin`` units from ``low`` on: 0..45 for CT by default.
+
+    level = min(floor((value - low) / bin), last), last = ceil((high - low) / bin) - 1; values outside
+    [low, high] count as the limit.  The array becomes uint8, or uint16 beyond 256 levels.
+    Source: Primakov et al. 2022, doi:10.1038/s41467-022-30841-3.
+    """
+    _check_range("harmonise", low, high)
+    if not bin > 0:
+        raise ModelError(f"Step 'harmonise': bin {bin} is not positive.")
+    last = math.ceil((high - low) / bin) - 1
+    kind = np.uint8 if last < 256 else np.uint16
+
+    def apply(image: Image) -> Image:
+        levels = _clipped(image.array, low, high).astype(np.float32)
+        levels -= np.float32(low)
+        levels /= np.float32(bin)
+        return image.with_array(np.minimum(np.floor(levels, out=levels), last, out=levels).astype(kind))
+
+    return case.map_images(apply, inputs)
+
+
+@step("scale")
+def scale(
+    case: PreparedCase, *, offset: float = 0.0, factor: float = 1.0, inputs: Sequence[str] | None = None
+) -> PreparedCase:
+    """(value + offset) * factor as float32."""
+
+    def apply(image: Image) -> Image:
+        values = image.array.astype(np.float32)
+        values += np.float32(offset)
+        values *= np.float32(factor)
+        return image.with_array(values)
+
+    return case.map_images(apply, inputs)
+
+
+@step("zscore")
+def zscore(
+    case: PreparedCase, *, mask: str | None = None, inputs: Sequence[str] | None = None
+) -> PreparedCase:
+    """(value - mean) / standard deviation as float32; both taken inside the named mask if there is one.
+
+    A constant image becomes 0 everywhere.  An empty or missing mask counts as the whole image.
+    """
+    inside = case.masks[mask].array != 0 if mask in case.masks else None
+
+    def apply(image: Image) -> Image:
+        values = image.array.astype(np.float32)
+        sample = values[inside] if inside is not None and inside.any() else values
+        mean, deviation = float(sample.mean(dtype=float)), float(sample.std(dtype=float))
+        values -= np.float32(mean)
+        values *= np.float32(1.0 / deviation if deviation > 0 else 0.0)
+        return image.with_array(values)
+
+    return case.map_images(apply, inputs)
+
+
+def _clipped(array: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values in [low, high], in the array's own type where it can hold both limits, else float32."""
+    if array.dtype.kind in "iu":
+        kind = np.iinfo(array.dtype)
+        if float(low).is_integer() and float(high).is_integer() and kind.min <= low and high <= kind.max:
+            return np.clip(array, int(low), int(high))
+    if array.dtype.kind != "f":
+        array = array.astype(np.float32)
+    return np.clip(array, low, high)
+
+
+def _check_range(name: str, low: float, high: float) -> None:
+    if not high > low:
+        raise ModelError(f"Step '{name}': high {high} is not above low {low}.")
