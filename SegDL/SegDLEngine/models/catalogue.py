@@ -1,0 +1,111 @@
+"""The models on this computer: those shipped with SegDL and those the user installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.models import package
+from SegDLEngine.models.card import CARD_FILE, ModelCard, card_row
+
+if TYPE_CHECKING:
+    import torch
+
+SHIPPED_FOLDER = Path(__file__).with_name("shipped")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model package on disk: its ``card`` and ``folder`` (or zip file)."""
+
+    card: ModelCard
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.card.id
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights as the card states it; empty while they are not installed."""
+        return self.card.weights["sha256"] if self.card.weights else ""
+
+    @property
+    def shipped(self) -> bool:
+        return self.folder.parent == SHIPPED_FOLDER
+
+    @property
+    def installed(self) -> bool:
+        """True if the weights are here."""
+        if self.card.weights is None:
+            return False
+        return not self.folder.is_dir() or (self.folder / package.WEIGHTS_FILE).is_file()
+
+    def row(self) -> dict[str, Any]:
+        """The row of ``segdl models list --json``."""
+        return card_row(self.card, self.installed)
+
+    def build(self) -> torch.nn.Module:
+        """The network in evaluation mode with its float32 weights on the CPU, a new one at each call.
+
+        The weights' SHA-256 is checked on the very bytes that are loaded; raises ModelError.
+        """
+        from SegDLEngine.models.weights import build_with_weights
+
+        return build_with_weights(self.card, package.read_weights(self.folder, self.card))
+
+
+def list_models(problem: Callable[[Path, ModelError], None] | None = None) -> list[Model]:
+    """All models, by id; a model that the user installed hides the shipped one of the same id.
+
+    A broken package does not hide the others: it is left out and told to ``problem``.
+    """
+    models: dict[str, Model] = {}
+    for root in (SHIPPED_FOLDER, package.user_models_folder()):
+        for card_path in sorted(root.glob(f"*/{CARD_FILE}")):
+            folder = card_path.parent
+            if folder.name.startswith("."):
+                continue
+            try:
+                model = Model(package.read_card(folder), folder)
+            except ModelError as error:
+                if problem is not None:
+                    problem(folder, error)
+                continue
+            models[model.id] = model
+    return [models[name] for name in sorted(models)]
+
+
+def load_model(model: str | Path | Model, *, need_weights: bool = True) -> Model:
+    """The model of an id, of a package folder, zip or ``model.json``, or the given one itself.
+
+    Raises ModelError when there is none, when its package is broken, or, with ``need_weights``, when its
+    weights are not installed.
+    """
+    found = model if isinstance(model, Model) else _find(model)
+    if need_weights and not found.installed:
+        raise package.missing_weights(found.card)
+    return found
+
+
+def _find(name: str | Path) -> Model:
+    problems: dict[str, ModelError] = {}
+    models = list_models(lambda folder, error: problems.setdefault(folder.name, error))
+    for model in models:
+        if model.id == name:
+            return model
+    if str(name) in problems:
+        raise problems[str(name)]
+    path = Path(name)
+    if path.name == CARD_FILE:
+        path = path.parent
+    if path.exists():
+        return Model(package.read_card(path), path.resolve())
+    known = ", ".join(model.id for model in models) or "none"
+    raise ModelError(
+        f"There is no model '{name}'.",
+        hint=f"Known models: {known}; or give a package folder or zip.",
+    )

@@ -1,0 +1,79 @@
+"""Weights into networks: safetensors only, and only when every tensor fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.models.card import ModelCard
+
+if TYPE_CHECKING:
+    import torch
+
+
+def check_network(card: ModelCard, content: bytes) -> tuple[int, int]:
+    """Check steps, network and weights of a card together; returns the numbers of tensors and parameters.
+
+    The network is built without memory, so that a card with absurd options costs nothing.
+    """
+    import torch
+
+    from SegDLEngine.networks.registry import build_network
+    from SegDLEngine.preprocessing.registry import check_steps
+
+    check_steps(card.preprocessing)
+    tensors = read_tensors(card, content)
+    with torch.device("meta"):
+        network = build_network(card.network["name"], card.network["options"])
+    _check_fit(card, network.state_dict(), tensors)
+    return len(tensors), sum(parameter.numel() for parameter in network.parameters())
+
+
+def read_tensors(card: ModelCard, content: bytes) -> dict[str, torch.Tensor]:
+    """Tensors by name; raises ModelError unless the bytes are safetensors of finite numbers."""
+    import safetensors
+    import safetensors.torch
+    import torch
+
+    try:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise _unfit(card, f"they cannot be read as safetensors ({error})") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise _unfit(card, f"tensor '{name}' has values that are not finite")
+    return tensors
+
+
+def build_with_weights(card: ModelCard, content: bytes) -> torch.nn.Module:
+    """The card's network in evaluation mode with these weights in float32; half precision is widened."""
+    import torch
+
+    from SegDLEngine.networks.registry import build_network
+
+    tensors = read_tensors(card, content)
+    with torch.device("meta"):
+        expected = build_network(card.network["name"], card.network["options"]).state_dict()
+    _check_fit(card, expected, tensors)
+    network = build_network(card.network["name"], card.network["options"])
+    network.load_state_dict(tensors)
+    return network.float().eval()
+
+
+def _check_fit(card: ModelCard, expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
+    for name in expected:
+        if name not in tensors:
+            raise _unfit(card, f"tensor '{name}' is missing")
+    for name, tensor in tensors.items():
+        if name not in expected:
+            raise _unfit(card, f"tensor '{name}' is not part of the network")
+        if tensor.shape != expected[name].shape:
+            found, needed = tuple(tensor.shape), tuple(expected[name].shape)
+            raise _unfit(card, f"tensor '{name}' has shape {found}, the network needs {needed}")
+
+
+def _unfit(card: ModelCard, reason: str) -> ModelError:
+    return ModelError(
+        f"The weights of model '{card.id}' do not fit network '{card.network['name']}': {reason}.",
+        hint="Get the package again, or correct the network options of the card.",
+    )
