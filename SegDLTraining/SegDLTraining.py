@@ -79,9 +79,7 @@ class SegDLTrainingLogic(ScriptedLoadableModuleLogic):
         found = shutil.which("PythonSlicer")
         if not found:
             raise RuntimeError(
-                _(
-                    "PythonSlicer was not found on the PATH, so no training can be started from this application."
-                )
+                _("PythonSlicer was not found on the PATH, so no training can be started from here.")
             )
         return found
 
