@@ -1,7 +1,7 @@
 """Volume nodes to the engine's images and back; the one place where the Slicer side meets the grid.
 
-Arrays are (k, j, i).  An image lies where the volume is *shown*: a linear parent transform is part of its grid.
-Voxels are always copied, so that neither side sees the other's later changes.
+Arrays are (k, j, i).  An image lies where the volume is *shown*: a linear parent transform is part of its
+grid.  Voxels are always copied, so that neither side sees the other's later changes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from slicer.util import arrayFromVolume, arrayFromVTKMatrix, updateVolumeFromArray, vtkMatrixFromArray
-
 from SegDLEngine.errors import InputError
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
+from slicer.util import arrayFromVolume, arrayFromVTKMatrix, updateVolumeFromArray, vtkMatrixFromArray
+
 from SegDLLib import modality as modalities
 
 # VTK images have no such scalars; each is kept exactly in the type beside it.
@@ -25,8 +25,8 @@ _STORED_AS = {"bool": np.uint8, "float16": np.float32, "int64": np.int32, "uint6
 def imageFromVolume(volumeNode, *, modality: str = "", unit: str = "") -> Image:
     """The volume's voxels (k, j, i) on its grid in the world, including linear parent transforms.
 
-    ``modality`` and ``unit`` are guessed from the node when not given.  Raises InputError when the node has no
-    voxels, has several components, or stands under a transform that is not linear.
+    ``modality`` and ``unit`` are guessed from the node when not given.  Raises InputError when the node has
+    no voxels, has several components, or stands under a transform that is not linear.
     """
     if volumeNode is None:
         raise InputError("No volume is given.", hint="Choose an input volume.")
@@ -72,8 +72,8 @@ def ijkToWorld(volumeNode) -> np.ndarray:
 def volumeFromImage(image: Image, name: str, *, className: str = "vtkMRMLScalarVolumeNode", placeAs=None):
     """A new volume node with the image's voxels and geometry (to 1e-6 mm), with display nodes.
 
-    ``placeAs``: a volume whose world grid is the image's; its own IJK-to-RAS matrix and its parent transform are
-    taken over, so that both stay together when the transform is changed later.
+    ``placeAs``: a volume whose world grid is the image's; its own IJK-to-RAS matrix and its parent transform
+    are taken over, so that both stay together when the transform is changed later.
     """
     if placeAs is not None:
         _requireSameGrid(image, placeAs)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import slicer
-
 from SegDLEngine.result import Result
+
 from SegDLLib import lesion_table, uncertainty
 from SegDLLib.nodes import labelmapFromImage
 
@@ -37,8 +37,8 @@ class ResultNodes:
 def importResult(result: Result, volumeNode, *, name: str = "", closedSurface: bool = False) -> ResultNodes:
     """Add the result to the scene beside ``volumeNode``, the reference input it was computed from.
 
-    ``name``: of the segmentation; by default '<volume> <first label>'.  Raises InputError when the volume's grid
-    is no longer the result's.
+    ``name``: of the segmentation; by default '<volume> <first label>'.  Raises InputError when the volume's
+    grid is no longer the result's.
     """
     baseName = name or f"{volumeNode.GetName()} {result.card['labels'][0]['name'].lower()}"
     with sceneUnchangedOnError():
@@ -85,7 +85,7 @@ def segmentationFromLabels(result: Result, volumeNode, name: str):
 
 
 def terminologyString(terminology: Mapping[str, Mapping[str, str]] | None) -> str:
-    """Slicer's serialised terminology of a label: category, type, modifier, region, modifier; '' if not coded."""
+    """Slicer's terminology string of a label (category, type, region and modifiers); '' if not coded."""
     if not terminology or "type" not in terminology:
         return ""
 
@@ -124,7 +124,7 @@ def readProvenance(node) -> dict[str, Any]:
 
 
 def placeBeside(node, volumeNode) -> None:
-    """Put the node's subject-hierarchy item under the parent of the volume's: the same folder, study or scene."""
+    """Put the node into the subject-hierarchy folder or study of the volume."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     volumeItem = hierarchy.GetItemByDataNode(volumeNode) if hierarchy is not None else 0
     if not volumeItem:

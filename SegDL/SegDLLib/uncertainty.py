@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import slicer
-
 from SegDLEngine.images.image import Image
+
 from SegDLLib.nodes import volumeFromImage
 
 # Which map of a result is shown as its uncertainty, the best first.
@@ -20,7 +20,7 @@ DEFAULT_THRESHOLD = 0.05
 
 
 def volumeFromMap(image: Image, kind: str, name: str, volumeNode):
-    """A float32 volume node of the map ``kind`` ('std' or 'entropy') beside ``volumeNode``, ready to overlay."""
+    """A float32 volume node of the map ``kind`` ('std' or 'entropy') on the grid of ``volumeNode``."""
     node = volumeFromImage(image, name, placeAs=volumeNode)
     node.SetAttribute("SegDL.Map", kind)
     node.SetVoxelValueQuantity(_coded(*_CODES[kind]))

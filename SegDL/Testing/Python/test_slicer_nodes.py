@@ -50,7 +50,6 @@ def test_image_has_voxels_and_oblique_geometry_of_the_volume(volume):
 
 def test_image_is_a_copy(volume):
     import slicer.util
-
     from SegDLLib.nodes import imageFromVolume
 
     image = imageFromVolume(volume)
@@ -60,9 +59,8 @@ def test_image_is_a_copy(volume):
 
 def test_linear_parent_transform_is_part_of_the_grid(scene, volume):
     import vtk
-    from slicer.util import arrayFromVTKMatrix
-
     from SegDLLib.nodes import imageFromVolume
+    from slicer.util import arrayFromVTKMatrix
 
     transform = linearTransform(scene)
     volume.SetAndObserveTransformNodeID(transform.GetID())
@@ -75,7 +73,6 @@ def test_linear_parent_transform_is_part_of_the_grid(scene, volume):
 
 def test_non_linear_transform_is_refused_by_name(scene, volume):
     import vtk
-
     from SegDLEngine.errors import InputError
     from SegDLLib.nodes import imageFromVolume
 
@@ -83,13 +80,12 @@ def test_non_linear_transform_is_refused_by_name(scene, volume):
     node = scene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
     node.SetAndObserveTransformToParent(spline)
     volume.SetAndObserveTransformNodeID(node.GetID())
-    with pytest.raises(InputError, match="CT chest.*warp"):
+    with pytest.raises(InputError, match=r"CT chest.*warp"):
         imageFromVolume(volume)
 
 
 def test_volume_without_voxels_and_colour_volume_are_refused(scene):
     import slicer.util
-
     from SegDLEngine.errors import InputError
     from SegDLLib.nodes import imageFromVolume
 
@@ -119,7 +115,6 @@ def test_round_trip_keeps_values_and_geometry(scene, kind):
 
 def test_placed_as_a_volume_it_shares_matrix_and_transform(scene, volume):
     import slicer.util
-
     from SegDLEngine.errors import InputError
     from SegDLLib.nodes import imageFromVolume, labelmapFromImage
 
@@ -160,7 +155,6 @@ def test_modality_and_unit_from_the_name(scene, name, modality, unit):
 
 def test_coded_unit_and_hierarchy_attribute_outrank_the_name(scene):
     import slicer
-
     from SegDLLib import modality as modalities
 
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT like")
@@ -177,11 +171,10 @@ def test_coded_unit_and_hierarchy_attribute_outrank_the_name(scene):
 
 def test_dicom_database_is_asked_by_the_first_instance(scene, monkeypatch):
     import slicer
-
     from SegDLLib import modality as modalities
 
     class Database:
-        isOpen = True
+        isOpen = True  # noqa: N815
 
         def instanceValue(self, instance, tag):
             return {("1.2.3", "0008,0060"): "PT", ("1.2.3", "0054,1001"): "BQML"}.get((instance, tag), "")
@@ -194,7 +187,6 @@ def test_dicom_database_is_asked_by_the_first_instance(scene, monkeypatch):
 
 def test_inputs_are_guessed_once_each_and_left_open_when_nothing_fits(scene):
     import slicer.util
-
     from SegDLLib.modality import guessInputs
 
     add = lambda name: scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)  # noqa: E731

@@ -1,4 +1,4 @@
-"""A result into the scene: coded segments, geometry, place, uncertainty, lesion table, saved and read back."""
+"""A result into the scene: coded segments, geometry, place, uncertainty, lesions; saved and read back."""
 
 from __future__ import annotations
 
@@ -86,7 +86,6 @@ def segmentNamed(segmentation, name):
 
 def test_segments_have_voxels_names_colours_and_codes(volume):
     import slicer.util
-
     from SegDLLib.results import importResult
 
     result = resultFor(volume)
@@ -108,7 +107,6 @@ def test_segments_have_voxels_names_colours_and_codes(volume):
 
 def test_label_absent_from_the_image_is_an_empty_segment(volume):
     import slicer.util
-
     from SegDLLib.results import importResult
 
     nothing = np.zeros((8, 16, 20), np.uint8)
@@ -123,7 +121,6 @@ def test_label_absent_from_the_image_is_an_empty_segment(volume):
 
 def test_every_label_keeps_its_voxels_when_only_the_second_is_present(volume):
     import slicer.util
-
     from SegDLLib.results import importResult
 
     labels = np.zeros((8, 16, 20), np.uint8)
@@ -141,7 +138,6 @@ def test_every_label_keeps_its_voxels_when_only_the_second_is_present(volume):
 def test_reference_geometry_transform_and_place_are_the_volumes(scene, volume):
     import slicer
     import vtk
-
     from SegDLLib.results import importResult
 
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turn")
@@ -175,7 +171,6 @@ def test_closed_surface_lies_inside_the_volume(volume):
 
 def test_uncertainty_is_a_windowed_float_volume_with_zero_transparent(volume):
     import slicer.util
-
     from SegDLLib.results import importResult
     from SegDLLib.uncertainty import setThreshold, thresholdOf
 
@@ -251,7 +246,6 @@ def test_center_on_moves_every_slice(scene):
 
 def test_all_of_it_survives_a_saved_scene(scene, volume, tmp_path):
     import slicer.util
-
     from SegDLLib import results
     from SegDLLib.lesion_table import lesionsFromTable
     from SegDLLib.uncertainty import thresholdOf
