@@ -1,0 +1,101 @@
+"""The body: the largest connected soft-tissue mass, and everything it encloses slice by slice."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+
+from SegDLEngine.preprocessing.lungs.components import largest
+from SegDLEngine.preprocessing.lungs.planes import opening, pack, unpack
+
+LUNG_HU = (-950.0, -400.0)
+
+
+def find_tissue(
+    hu: np.ndarray, spacing: tuple[float, float, float], tissue_hu: float, opening_mm: float
+) -> np.ndarray:
+    """The largest component of HU > ``tissue_hu`` after an in-plane opening; bool (k, j, i).
+
+    The opening cuts what only touches the patient: table sheets, blankets, tubes.
+    """
+    return largest(opening(hu > tissue_hu, spacing[1:], opening_mm))
+
+
+def find_padding(hu: np.ndarray) -> np.ndarray:
+    """Voxels that no scanner measured, or that it clipped: at or below -1000 HU in constant 3x3 blocks, or
+    below -1500 HU.
+
+    Fillings of a round field of view or of a rotated grid touch a lung that the field cuts; measured lung is
+    never constant.
+    """
+    flat = hu <= -1000
+    flat[:, :, 1:] &= hu[:, :, 1:] == hu[:, :, :-1]
+    flat[:, 1:, :] &= hu[:, 1:, :] == hu[:, :-1, :]
+    slices = hu.shape[0]
+    return unpack(_open_square(pack(flat)), slices) | (hu < -1500)
+
+
+def _open_square(packed: np.ndarray) -> np.ndarray:
+    """Opening by the 2x2 square that looks left and up, on packed slices; beyond the edge counts as true."""
+    eroded = packed.copy()
+    eroded[:, :, :-1] &= packed[:, :, 1:]
+    down = eroded.copy()
+    eroded[:, :-1] &= down[:, 1:]
+    opened = eroded.copy()
+    opened[:, :, 1:] |= eroded[:, :, :-1]
+    across = opened.copy()
+    opened[:, 1:] |= across[:, :-1]
+    return opened
+
+
+def fill_body(
+    hu: np.ndarray, tissue: np.ndarray, air_hu: float, minimum_pixels: float
+) -> tuple[np.ndarray, bool]:
+    """The body with what it encloses (lungs, bowel, airways), and whether the field of view cuts a lung.
+
+    What reaches the edge of a slice or the padding is outside, unless it is a lung that the field of view
+    cuts: at least ``minimum_pixels`` large, of the density of parenchyma rather than of free air, and held by
+    tissue (a volume that shows no free air at all lies inside the patient, there the density decides).
+    """
+    region = np.empty(hu.shape, bool)
+    padding = find_padding(hu)
+    doubtful: list[tuple[int, np.ndarray]] = []
+    free_air = bool(padding.any())
+    for k in range(hu.shape[0]):
+        empty = ~tissue[k] & ~padding[k]
+        labels = cc3d.connected_components(empty, connectivity=4, binary_image=True)
+        counts = np.bincount(labels.ravel())
+        at_edge = np.zeros(counts.size, bool)
+        at_edge[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = True
+        if padding[k].any():
+            at_edge[labels[:, 1:][padding[k][:, :-1]]] = True
+            at_edge[labels[:, :-1][padding[k][:, 1:]]] = True
+            at_edge[labels[1:][padding[k][:-1]]] = True
+            at_edge[labels[:-1][padding[k][1:]]] = True
+        at_edge[0] = False
+        inside = ~at_edge
+        inside[0] = False
+        region[k] = tissue[k] | inside[labels]
+        for number in np.flatnonzero(at_edge & (counts >= minimum_pixels)):
+            part = labels == number
+            air = hu[k][part]
+            air = air[air < air_hu]
+            middle = float(np.median(air)) if air.size else 0.0
+            if LUNG_HU[0] < middle < LUNG_HU[1]:
+                doubtful.append((k, part))
+            free_air |= middle <= LUNG_HU[0]
+    cut = False
+    for k, part in doubtful:
+        if not free_air or _held_by(part, tissue[k]):
+            region[k] |= part
+            cut = True
+    return region, cut
+
+
+def _held_by(part: np.ndarray, tissue: np.ndarray) -> bool:
+    """Tissue behind a third of the columns of a part, as a lung has and the air below a patient has not."""
+    columns = np.flatnonzero(part.any(axis=0))
+    last = part.shape[0] - 1 - np.argmax(part[::-1, columns], axis=0)
+    rows = np.arange(part.shape[0])[:, None]
+    behind = (tissue[:, columns] & (rows > last)).any(axis=0)
+    return bool(behind.mean() >= 1 / 3)
