@@ -5,7 +5,7 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
-from SegDLEngine.preprocessing.lungs.components import largest
+from SegDLEngine.preprocessing.lungs.components import edge_values, largest
 from SegDLEngine.preprocessing.lungs.planes import opening, pack, unpack
 
 LUNG_HU = (-950.0, -400.0)
@@ -25,14 +25,21 @@ def find_padding(hu: np.ndarray) -> np.ndarray:
     """Voxels that no scanner measured, or that it clipped: at or below -1000 HU in constant 3x3 blocks, or
     below -1500 HU.
 
-    Fillings of a round field of view or of a rotated grid touch a lung that the field cuts; measured lung is
-    never constant.
+    Only what reaches the edge of its slice counts.  Fillings of a round field of view or of a rotated grid
+    touch a lung that the field cuts; measured lung is never constant over a large area.
     """
     flat = hu <= -1000
     flat[:, :, 1:] &= hu[:, :, 1:] == hu[:, :, :-1]
     flat[:, 1:, :] &= hu[:, 1:, :] == hu[:, :-1, :]
-    slices = hu.shape[0]
-    return unpack(_open_square(pack(flat)), slices) | (hu < -1500)
+    padding = unpack(_open_square(pack(flat)), hu.shape[0]) | (hu < -1500)
+    for plane in padding:
+        if plane.any():
+            labels = cc3d.connected_components(plane, connectivity=4, binary_image=True)
+            outer = np.zeros(int(labels.max()) + 1, bool)
+            outer[edge_values(labels)] = True
+            outer[0] = False
+            plane &= outer[labels]
+    return padding
 
 
 def _open_square(packed: np.ndarray) -> np.ndarray:
@@ -66,7 +73,7 @@ def fill_body(
         labels = cc3d.connected_components(empty, connectivity=4, binary_image=True)
         counts = np.bincount(labels.ravel())
         at_edge = np.zeros(counts.size, bool)
-        at_edge[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = True
+        at_edge[edge_values(labels)] = True
         if padding[k].any():
             at_edge[labels[:, 1:][padding[k][:, :-1]]] = True
             at_edge[labels[:, :-1][padding[k][:, 1:]]] = True

@@ -6,6 +6,11 @@ import cc3d
 import numpy as np
 
 
+def edge_values(plane: np.ndarray) -> np.ndarray:
+    """The values along the four edges of a slice (j, i)."""
+    return np.concatenate((plane[0], plane[-1], plane[:, 0], plane[:, -1]))
+
+
 def label(mask: np.ndarray, connectivity: int = 6) -> tuple[np.ndarray, np.ndarray]:
     """Labels (0 = background) of a mask and the voxel count of each label, background included."""
     labels = cc3d.connected_components(mask, connectivity=connectivity, binary_image=True)
@@ -41,6 +46,6 @@ def fill_holes(mask: np.ndarray, maximum_pixels: float) -> np.ndarray:
             labels = cc3d.connected_components(~plane, connectivity=4, binary_image=True)
             hole = np.bincount(labels.ravel()) <= maximum_pixels
             hole[0] = False
-            hole[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = False
+            hole[edge_values(labels)] = False
             filled[k] |= hole[labels]
     return filled

@@ -22,10 +22,10 @@ class LungConstants:
     small_mm2: float = 0.0069 * 512**2
     minimum_ratio: float = 0.6
     remnant_ratio: float | None = 0.05
-    minimum_ml: float = 20.0
     vessel_closing_mm: float = 3.0
     hole_mm2: float = 5000.0
     bone_hu: float = 100.0
+    spine_behind: float = 0.8
     spine_terms: int = 7
     spine_half_width: float = 0.15
     spine_start_slices: int = 5

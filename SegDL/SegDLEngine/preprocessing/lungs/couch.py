@@ -5,7 +5,9 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
-from SegDLEngine.preprocessing.lungs.planes import bounding_box
+from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate
+
+SKIN_MM = 4.0
 
 
 def find_couch(
@@ -20,7 +22,8 @@ def find_couch(
 
     A table is a component of HU > ``dense_hu`` outside the body that lies behind the body's centre, is at
     least ``minimum_width`` times as wide as the body and ``minimum_aspect`` times as wide as it is thick
-    (volume over width and length).  Its foam and hollow inside are what lies under its upper surface.
+    (volume over width and length).  Its foam and hollow inside are what lies under its upper surface.  Skin
+    that the body lost in its opening (``SKIN_MM``) is no table.
     """
     couch = np.zeros(hu.shape, bool)
     box = bounding_box(body)
@@ -30,7 +33,7 @@ def find_couch(
     centre_row = int(np.average(np.arange(profile.size), weights=profile))
     width_mm = (box[2].stop - box[2].start) * spacing[2]
     behind = (slice(None), slice(centre_row, None))
-    dense = (hu[behind] > dense_hu) & ~body[behind]
+    dense = (hu[behind] > dense_hu) & ~dilate(body[behind], spacing[1:], SKIN_MM)
     labels = cc3d.connected_components(dense, connectivity=26, binary_image=True)
     statistics = cc3d.statistics(labels)
     for number in range(1, len(statistics["voxel_counts"])):

@@ -18,7 +18,7 @@ from SegDLEngine.preprocessing.lungs.components import split_by_area
 from SegDLEngine.preprocessing.lungs.constants import LungConstants
 from SegDLEngine.preprocessing.lungs.couch import find_couch
 from SegDLEngine.preprocessing.lungs.dilation import add_margin
-from SegDLEngine.preprocessing.lungs.mirror import mirror_union
+from SegDLEngine.preprocessing.lungs.mirror import mirror_union, overhang
 from SegDLEngine.preprocessing.lungs.orientation import PatientOrder
 from SegDLEngine.preprocessing.lungs.pair import keep_pair
 from SegDLEngine.preprocessing.lungs.planes import bounding_box, closing
@@ -99,8 +99,6 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
         lungs, counts = keep_pair(
             grown, hu_box, settings.minimum_ratio, settings.remnant_ratio, settings.gas_hu
         )
-        if sum(counts) * image.grid.voxel_ml < settings.minimum_ml:
-            lungs[:], counts = False, []
     if not counts:
         warnings.append({"code": "no_lungs", "text": "No lung was found: the image has no air inside a body."})
     with clock.stage("vessels"):
@@ -112,20 +110,25 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
             body_box,
             lungs,
             bone_hu=settings.bone_hu,
+            behind=settings.spine_behind,
             terms=settings.spine_terms,
             half_width=settings.spine_half_width,
             start_slices=settings.spine_start_slices,
             alpha=settings.spine_alpha,
-            whole_width=cut,
+            spacing=spacing,
+            cut=cut,
         )
     if counts and axis is None:
         warnings.append({"code": "no_spine", "text": "No spine was found: the lungs were not mirrored."})
+    left = right = 0
     with clock.stage("mirror"):
         region = lungs
         if settings.mirror and axis is not None:
-            region = mirror_union(lungs, axis.smoothed, axis.first)
+            left, right = overhang(lungs, axis.smoothed)
+            region = np.pad(lungs, ((0, 0), (0, 0), (left, right)))
+            region = mirror_union(region, axis.smoothed + left, axis.first)
     with clock.stage("smoothing"):
-        region = closing(region, spacing[1:], settings.smoothing_mm)
+        region = closing(region, spacing[1:], settings.smoothing_mm)[:, :, left : left + lungs.shape[2]]
     with clock.stage("margin"):
         region = add_margin(region, spacing, settings.dilation_mm, settings.end_mm)
         region &= body_box & ~airways

@@ -5,6 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 
+def overhang(mask: np.ndarray, columns: np.ndarray) -> tuple[int, int]:
+    """How many columns the mirror image may reach beyond the left and the right edge of ``mask`` (k, j, i)."""
+    used = np.flatnonzero(mask.any(axis=(0, 1)))
+    if used.size == 0:
+        return 0, 0
+    low, high = 2 * columns.min() - used[-1], 2 * columns.max() - used[0]
+    return max(int(np.ceil(-low)), 0), max(int(np.ceil(high)) - mask.shape[2] + 1, 0)
+
+
 def mirror_union(mask: np.ndarray, columns: np.ndarray, first: int = 0) -> np.ndarray:
     """``mask`` (k, j, i) or its mirror image in each slice ``first + t`` about column ``columns[t]`` (float).
 

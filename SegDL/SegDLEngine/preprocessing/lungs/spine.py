@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from SegDLEngine.preprocessing.lungs.planes import closing, opening
+
+CUT_REACH_MM = 40.0
+MARROW_MM = 5.0
+VERTEBRA_MM = 8.0
+
 
 @dataclass(frozen=True)
 class SpineAxis:
@@ -66,39 +72,50 @@ def smooth(measured: np.ndarray, start_slices: int, alpha: float) -> np.ndarray:
     return result
 
 
+def _vertebrae(bone: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Bone closed over its marrow and opened by a disc that ribs do not hold."""
+    return opening(closing(bone, spacing[1:], MARROW_MM), spacing[1:], VERTEBRA_MM)
+
+
 def find_spine(
     hu: np.ndarray,
     body: np.ndarray,
     lungs: np.ndarray,
     *,
     bone_hu: float,
+    behind: float,
     terms: int,
     half_width: float,
     start_slices: int,
     alpha: float,
-    whole_width: bool,
+    spacing: tuple[float, float, float],
+    cut: bool,
 ) -> SpineAxis | None:
-    """The axis in the slices of the lungs; None if there is no bone behind their centre.
+    """The axis in the slices of the lungs; None if there is no bone behind them.
 
-    Bone is HU > ``bone_hu`` inside ``body`` (which has no couch) behind the lungs' centre row; it is sought
-    within ``half_width`` of the body's width on either side of the body's middle, or in every column where
-    the field of view cuts the body (``whole_width``).
+    Bone is HU > ``bone_hu`` inside ``body`` (which has no couch) in the rows behind the fraction ``behind`` of
+    the lungs, where no contrast-filled heart or aorta lies beside the vertebrae; it is sought within ``half_width`` of the body's width on either side of the body's middle.  Where the field of view
+    cuts the lungs (``cut``) the body's middle says nothing: bone thinner than a vertebra is then opened away,
+    and the columns within ``CUT_REACH_MM`` of the volume's densest one are searched.
     """
     slices = np.flatnonzero(lungs.any(axis=(1, 2)))
     if slices.size == 0:
         return None
     first, last = int(slices[0]), int(slices[-1]) + 1
     row_sums = lungs.sum(axis=(0, 2))
-    centre_row = int(np.average(np.arange(row_sums.size), weights=row_sums))
-    inside = body[first:last, centre_row:]
-    bone = (hu[first:last, centre_row:] > bone_hu) & inside
-    columns = np.flatnonzero(body[first:last].any(axis=(0, 1)))
-    low, high = int(columns[0]), int(columns[-1]) + 1
-    if not whole_width:
-        middle, reach = (low + high) / 2, half_width * (high - low)
-        low, high = int(np.floor(middle - reach)), int(np.ceil(middle + reach))
+    top_row = int(np.searchsorted(np.cumsum(row_sums), behind * row_sums.sum()))
+    bone = (hu[first:last, top_row:] > bone_hu) & body[first:last, top_row:]
+    if cut:
+        bone = _vertebrae(bone, spacing)
+        middle = float(np.argmax(np.convolve(bone.sum(axis=(0, 1)), np.ones(terms), mode="same")))
+        reach = CUT_REACH_MM / spacing[2]
+    else:
+        columns = np.flatnonzero(body[first:last].any(axis=(0, 1)))
+        middle = (columns[0] + columns[-1]) / 2
+        reach = half_width * (columns[-1] + 1 - columns[0])
+    low, high = max(int(np.floor(middle - reach)), 0), int(np.ceil(middle + reach)) + 1
     measured, rows = project(bone, low, high, terms)
     smoothed = smooth(measured, start_slices, alpha)
     if not np.isfinite(smoothed).any():
         return None
-    return SpineAxis(first, measured, smoothed, rows + centre_row)
+    return SpineAxis(first, measured, smoothed, rows + top_row)
