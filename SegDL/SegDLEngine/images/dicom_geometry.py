@@ -124,7 +124,7 @@ def _step(height: np.ndarray, name: str, warn: Warn) -> float:
     if not SHORTEST * usual < steps[worst] < LONGEST * usual:
         raise InputError(
             f"{name} has a gap: {steps[worst]:.2f} mm between the slices at {height[worst]:.2f} and "
-            f"{height[worst + 1]:.2f} mm, {usual:.2f} mm elsewhere; slices are missing or change their spacing.",
+            f"{height[worst + 1]:.2f} mm, {usual:.2f} mm elsewhere; slices are missing or uneven.",
             hint="Export the whole series again.",
             code="missing-slice",
         )

@@ -7,6 +7,7 @@ millimetres in a body means errors of up to 6e-5 mm in the origin and 2e-7 of th
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,8 @@ def write_image(
 ) -> Path:
     """Write ``image`` as .nrrd, .nii.gz, .nii or .mha; the file appears complete or not at all.
 
-    ``metadata`` becomes key-value pairs of NRRD and MetaImage headers (NIfTI has no place for it).
+    ``metadata`` becomes key-value pairs of NRRD and MetaImage headers, tables and lists as JSON (NIfTI has no
+    place for it).
     Raises InputError for another extension or a folder that is missing or cannot be written.
     """
     import SimpleITK
@@ -42,10 +44,16 @@ def write_image(
     converted = to_sitk(image)
     if extension in (".nrrd", ".mha"):
         for key, value in (metadata or {}).items():
-            converted.SetMetaData(str(key), " ".join(str(value).split()))
+            converted.SetMetaData(str(key), _header_text(value))
     with replacing(target, extension) as temporary:
         SimpleITK.WriteImage(converted, str(temporary), compress, COMPRESSION_LEVEL)
     return target
+
+
+def _header_text(value: Any) -> str:
+    """A value on one line: text as it is, tables and lists as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return " ".join(text.split())
 
 
 def output_extension(path: Path, allowed: tuple[str, ...] = EXTENSIONS) -> str:

@@ -1,0 +1,94 @@
+"""Is this image what the model expects?  Refuses what would give a confident wrong answer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from SegDLEngine.errors import InputError
+from SegDLEngine.images.image import Image
+
+# CT in Hounsfield units has air or fat below 0 and, from noise alone, spans more than this.
+NARROWEST_HU_RANGE = 50
+# Scanners write -32768..32767; anything beyond is no Hounsfield unit.
+LARGEST_HU = 40000
+# Highest plausible SUV; Bq/ml of a clinical PET go far beyond.
+LARGEST_SUV = 1000
+
+_MODALITY = {"PET": "PT", "MRI": "MR"}
+
+
+def check_image(image: Image, name: str, *, modality: str = "", unit: str = "") -> None:
+    """Raise InputError unless ``image``, given as input ``name``, can be used.
+
+    Refused: values that are not finite, a constant image, another modality or unit than the card expects
+    (``modality``, ``unit``; '' accepts any), and values that cannot be in HU or SUV where the file is silent.
+    """
+    what = _what(image, name)
+    array = image.array
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{what} has values of type {array.dtype}; numbers are expected.")
+    if array.dtype.kind == "f":
+        bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+        if bad:
+            raise InputError(
+                f"{what} has {bad} of {array.size} values that are not finite (NaN or infinity).",
+                hint="Replace them, for CT by -1000 HU, and try again.",
+                code="not-finite",
+            )
+    low, high = float(array.min()), float(array.max())
+    if low == high:
+        raise InputError(
+            f"{what} is constant: every voxel is {low:g}.", hint="Check the export.", code="constant"
+        )
+    _check_modality(image, what, modality)
+    if unit and image.unit and image.unit != unit:
+        raise InputError(
+            f"{what} is in {image.unit}, the model expects {unit}.",
+            hint=f"Convert the image to {unit}.",
+            code="unit",
+        )
+    if unit == "HU":
+        _check_hounsfield(what, low, high)
+    elif unit == "SUV" and high > LARGEST_SUV:
+        raise InputError(
+            f"{what} reaches {high:g}, which is no SUV; it looks like an activity in Bq/ml or counts.",
+            hint="Convert the PET to SUV.",
+            code="unit",
+        )
+
+
+def _check_modality(image: Image, what: str, modality: str) -> None:
+    found = _MODALITY.get(image.modality.upper(), image.modality.upper())
+    expected = _MODALITY.get(modality.upper(), modality.upper())
+    if found and expected and found != expected:
+        raise InputError(
+            f"{what} is {found}, the model expects {expected}.",
+            hint="Give the image of that modality.",
+            code="modality",
+        )
+
+
+def _check_hounsfield(what: str, low: float, high: float) -> None:
+    if low >= 0:
+        if high <= 1:
+            guess, hint = "it looks scaled to 0..1", "Give the original CT."
+        elif high <= 255:
+            guess, hint = "it looks like 8-bit display values", "Give the original CT."
+        else:
+            guess, hint = "it looks like stored values without the rescale intercept", "Subtract 1024."
+    elif high - low < NARROWEST_HU_RANGE:
+        guess, hint = "it looks normalised", "Give the original CT."
+    elif high > LARGEST_HU or low < -LARGEST_HU:
+        guess, hint = "they are too large", "Give the original CT."
+    else:
+        return
+    raise InputError(
+        f"{what} is not in Hounsfield units: its values go from {low:g} to {high:g}; {guess}.",
+        hint=hint,
+        code="unit",
+    )
+
+
+def _what(image: Image, name: str) -> str:
+    path = image.metadata.get("path")
+    return f"Input '{name}' ('{path}')" if path else f"Input '{name}'"
