@@ -1,0 +1,212 @@
+"""Runs a network on batches: prepared for the device, within its memory, with or without dropout."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from SegDLEngine.errors import ModelError, SegDLError
+from SegDLEngine.inference.memory import LiveBytes
+from SegDLEngine.inference.monte_carlo import RunningSpread, entropy, sampled_dropout
+from SegDLEngine.inference.runtime import DTYPES, Runtime, has_fast_bf16
+from SegDLEngine.protocol import Reporter
+
+ACTIVATIONS = ("sigmoid", "softmax")
+
+# Half precision is kept if not more than this share of the foreground changes its label.  Where there is
+# hardly any foreground, the share refers to this part of all voxels.
+_TOLERATED_CHANGE = 0.02
+_LEAST_FOREGROUND = 0.005
+
+
+@dataclass(frozen=True)
+class BatchOutput:
+    """Of one batch, on the CPU, float32 (N, L, ...): see ``Prediction`` for the meaning."""
+
+    probability: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray | None
+    entropy: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a few items showed: foreground labels, seconds for one item, bytes for one batch."""
+
+    labels: int
+    seconds_per_item: float
+    memory_bytes: int
+
+
+class Executor:
+    """A network prepared for a runtime: batch norm folded, channels last, weights in the chosen precision.
+
+    The given network stays untouched.  ``batch`` is the number of items a batch may have; ``step_down``
+    lowers it, then the precision, then leaves the GPU, and says so by a warning.
+    """
+
+    def __init__(
+        self, network: nn.Module, runtime: Runtime, reporter: Reporter, *, activation: str, batch: int
+    ):
+        if activation not in ACTIVATIONS:
+            raise ModelError(
+                f"The model card's inference has activation '{activation}'.",
+                hint=f"Known: {', '.join(ACTIVATIONS)}.",
+            )
+        self.runtime = runtime
+        self.batch = batch
+        self._activation = activation
+        self._reporter = reporter
+        self._source = network
+        self._format = torch.channels_last_3d if network.dimensions == 3 else torch.channels_last
+        self._network = self._prepared()
+
+    def run(
+        self,
+        images: np.ndarray,
+        items: Sequence[int],
+        samples: int = 0,
+        seed: int = 0,
+        tick: Callable[[float], None] = lambda fraction: None,
+    ) -> BatchOutput:
+        """Probabilities of a batch (N, C, ...) whose entries are numbered ``items``.
+
+        ``tick`` is called with the finished fraction of the batch after every pass and may raise Cancelled.
+        """
+        with torch.inference_mode():
+            prefix = self._prefix(images)
+            certain = self._finish(prefix)
+            tick(1 / (samples + 1))
+            if not samples:
+                probability = self._foreground(certain)
+                return BatchOutput(probability, probability, None, None)
+            spread = RunningSpread(certain)
+            for sample in range(samples):
+                with sampled_dropout(self._network, seed, sample, items):
+                    spread.add(self._finish(prefix))
+                tick((sample + 2) / (samples + 1))
+            mean = spread.mean()
+            uncertainty = entropy(mean, self._activation)
+            return BatchOutput(
+                self._foreground(certain),
+                self._foreground(mean),
+                self._foreground(spread.std()),
+                uncertainty.cpu().numpy(),
+            )
+
+    def probe(self, images: np.ndarray, threshold: float, samples: int) -> Probe:
+        """Settle the precision on real input (N, C, ...), then measure what an item costs."""
+        output = self._settle_precision(images, threshold)
+        with torch.inference_mode():
+            with LiveBytes() as memory:
+                self._finish(self._prefix(images))
+            started = time.perf_counter()
+            prefix = self._prefix(images)
+            self._finish(prefix)
+            single = time.perf_counter() - started
+            repeated = 0.0
+            if samples:
+                started = time.perf_counter()
+                with sampled_dropout(self._network, 0, 0, range(len(images))):
+                    self._finish(prefix)
+                repeated = time.perf_counter() - started
+        weights = sum(value.nbytes for value in self._network.state_dict().values())
+        return Probe(
+            labels=output.probability.shape[1],
+            seconds_per_item=(single + samples * repeated) / len(images),
+            memory_bytes=weights + memory.peak * self.batch // len(images),
+        )
+
+    def _settle_precision(self, images: np.ndarray, threshold: float) -> BatchOutput:
+        """Fall back to float32 if half precision, where only proposed so far, changes these labels."""
+        items = range(len(images))
+        output = self.run(images, items)
+        if not self.runtime.check_precision or self.runtime.precision == "fp32":
+            return output
+        self._set(self.runtime.device, "fp32")
+        half, full = output.probability >= threshold, self.run(images, items).probability >= threshold
+        reference = max(int((half | full).sum()), _LEAST_FOREGROUND * full.size)
+        changed = int((half != full).sum()) / reference
+        self.runtime.check_precision = False
+        if changed <= _TOLERATED_CHANGE:
+            self._set(self.runtime.device, "bf16")
+        else:
+            self._reporter.log(
+                f"Half precision changes {100 * changed:.1f} % of the foreground; computing in float32."
+            )
+        return output
+
+    def step_down(self, error: BaseException) -> None:
+        """Make the next attempt smaller, or raise SegDLError if it cannot be."""
+        device, precision = self.runtime.device, self.runtime.precision
+        cpu = torch.device("cpu")
+        if self.batch > 1:
+            self.batch //= 2
+            text = f"batch of {self.batch}"
+        elif precision == "fp32" and (device != cpu or has_fast_bf16(cpu)):
+            self._set(device, "bf16")
+            text = "half precision"
+        elif device != cpu:
+            self._set(cpu, "bf16" if has_fast_bf16(cpu) else "fp32")
+            text = "the CPU"
+        else:
+            raise SegDLError(
+                "There is not enough memory for this image, even one slice or window at a time.",
+                hint="Close other programs, choose a region, or use a smaller model.",
+                code="memory",
+                detail=str(error),
+            ) from error
+        self._reporter.warning("memory", f"Out of memory on {device}; continuing with {text}.")
+
+    def _set(self, device: torch.device, precision: str) -> None:
+        self.runtime.device, self.runtime.precision = device, precision
+        del self._network
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._network = self._prepared()
+
+    def _prepared(self) -> nn.Module:
+        network = fold_batch_norm(copy.deepcopy(self._source).eval())
+        return network.to(
+            device=self.runtime.device, dtype=DTYPES[self.runtime.precision], memory_format=self._format
+        )
+
+    def _prefix(self, images: np.ndarray) -> object:
+        """What all passes over this batch share; the input itself for a network that has no such split."""
+        batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(
+            device=self.runtime.device, dtype=DTYPES[self.runtime.precision]
+        )
+        batch = batch.contiguous(memory_format=self._format)
+        return self._network.shared_prefix(batch) if hasattr(self._network, "shared_prefix") else batch
+
+    def _finish(self, prefix: object) -> torch.Tensor:
+        """Probabilities of all classes in float32, so that sums over passes do not lose digits."""
+        has_split = hasattr(self._network, "from_prefix")
+        logits = self._network.from_prefix(prefix) if has_split else self._network(prefix)
+        logits = logits.float()
+        return torch.sigmoid(logits) if self._activation == "sigmoid" else torch.softmax(logits, dim=1)
+
+    def _foreground(self, probability: torch.Tensor) -> np.ndarray:
+        if self._activation == "softmax":
+            probability = probability[:, 1:]
+        return probability.contiguous().cpu().numpy()
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Fold each batch norm, in evaluation mode, into the convolution before it; changes ``network``.
+
+    Applies to modules with a ``conv`` followed by a ``norm``, as ``ConvUnit``.
+    """
+    for module in network.modules():
+        norm = getattr(module, "norm", None)
+        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+            module.conv = fuse_conv_bn_eval(module.conv, norm)
+            module.norm = nn.Identity()
+    return network

@@ -1,0 +1,105 @@
+"""Monte Carlo dropout: the spread of predictions when dropout stays on (Gal and Ghahramani 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from SegDLEngine.errors import ModelError
+
+_ELEMENTWISE = (nn.Dropout,)
+_CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+def dropout_modules(network: nn.Module) -> list[nn.Module]:
+    """The network's dropout modules, in the order of its definition.
+
+    Raises ModelError if there are none: such a network has no Monte Carlo uncertainty.
+    """
+    found = [module for module in network.modules() if isinstance(module, _ELEMENTWISE + _CHANNELWISE)]
+    if not found:
+        raise ModelError(
+            "The network has no dropout layers, so it cannot give Monte Carlo uncertainty.",
+            hint="Run it with samples=0.",
+        )
+    return found
+
+
+@contextmanager
+def sampled_dropout(network: nn.Module, seed: int, sample: int, items: Sequence[int]) -> Iterator[None]:
+    """Within this context every dropout module drops; all other modules stay as they are (evaluation).
+
+    ``items`` number the entries of the batch (slice or window numbers).  Each mask depends on seed, sample,
+    item and layer alone: not on the batch size, on other random numbers, or on how often a layer was run.
+    """
+    handles = [
+        module.register_forward_hook(_dropper(seed, sample, items, layer))
+        for layer, module in enumerate(dropout_modules(network))
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _dropper(seed: int, sample: int, items: Sequence[int], layer: int):
+    def drop(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        features = inputs[0]
+        if module.p == 0:
+            return features
+        keep = 1.0 - float(module.p)
+        spatial = (1,) * (features.dim() - 2) if isinstance(module, _CHANNELWISE) else features.shape[2:]
+        shape = (features.shape[1], *spatial)
+        masks = torch.empty((len(items), *shape), dtype=features.dtype, device=features.device)
+        for mask, item in zip(masks, items, strict=True):
+            generator = torch.Generator(features.device).manual_seed(_mix(seed, sample, item, layer))
+            mask.bernoulli_(keep, generator=generator)
+        return features * masks.div_(keep) if keep > 0 else torch.zeros_like(features)
+
+    return drop
+
+
+def _mix(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class RunningSpread:
+    """Mean and standard deviation of passes from running sums, without keeping the passes.
+
+    Sums are taken of the differences from ``start`` (the deterministic pass), so that squares do not cancel
+    in float32 and equal passes give exactly zero.
+    """
+
+    def __init__(self, start: torch.Tensor):
+        self._start = start
+        self._sum = torch.zeros_like(start)
+        self._squares = torch.zeros_like(start)
+        self._count = 0
+
+    def add(self, probability: torch.Tensor) -> None:
+        difference = probability - self._start
+        self._sum += difference
+        self._squares.addcmul_(difference, difference)
+        self._count += 1
+
+    def mean(self) -> torch.Tensor:
+        return (self._start + self._sum / self._count).clamp_(0, 1)
+
+    def std(self) -> torch.Tensor:
+        """Population standard deviation (division by the number of passes)."""
+        variance = self._squares / self._count - (self._sum / self._count) ** 2
+        return variance.clamp_(min=0).sqrt_()
+
+
+def entropy(probability: torch.Tensor, activation: str) -> torch.Tensor:
+    """Entropy in nats of probabilities (N, classes, ...): per class for "sigmoid", over all for "softmax"."""
+    terms = -torch.xlogy(probability, probability)
+    if activation == "softmax":
+        return terms.sum(dim=1, keepdim=True)
+    rest = 1 - probability
+    return terms - torch.xlogy(rest, rest)

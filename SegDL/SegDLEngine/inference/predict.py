@@ -1,0 +1,43 @@
+"""One entrance to all inference modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.inference.monte_carlo import dropout_modules
+from SegDLEngine.inference.prediction import Prediction
+from SegDLEngine.inference.runtime import Runtime
+from SegDLEngine.inference.slices import predict_slices
+from SegDLEngine.protocol import Reporter
+
+MODES: dict[str, Callable[..., Prediction]] = {"slices": predict_slices}
+
+
+def predict(
+    network: torch.nn.Module,
+    channels: np.ndarray,
+    settings: Mapping[str, Any],
+    runtime: Runtime,
+    reporter: Reporter,
+    samples: int = 0,
+    seed: int = 0,
+    mask: np.ndarray | None = None,
+) -> Prediction:
+    """Probabilities of the foreground labels, and their spread if ``samples`` > 0.
+
+    ``channels``: float32 (C, k, j, i); ``settings``: the card's ``inference``; ``mask`` (k, j, i): where a
+    result is wanted, everywhere by default.  Raises ModelError for settings that no mode can serve.
+    """
+    mode = settings.get("mode")
+    if mode not in MODES:
+        raise ModelError(
+            f"The model card asks for inference mode '{mode}'.", hint=f"Known modes: {', '.join(MODES)}."
+        )
+    if samples:
+        dropout_modules(network)
+    return MODES[mode](network, channels, settings, runtime, reporter, samples, seed, mask)

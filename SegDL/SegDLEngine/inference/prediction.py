@@ -1,0 +1,23 @@
+"""What every inference mode gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities (0..1) of the foreground labels on the prepared grid, float32 (L, k, j, i).
+
+    ``probability`` is the deterministic pass with dropout off: it is what gets thresholded.  ``mean`` is the
+    mean of the Monte Carlo passes (the same array as ``probability`` without them); ``std`` their population
+    standard deviation (0..0.5).  ``entropy``, in nats, is that of the mean: per label for sigmoid outputs, or
+    one volume (1, k, j, i) over all classes for softmax.  Both are None without Monte Carlo.
+    """
+
+    probability: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray | None = None
+    entropy: np.ndarray | None = None

@@ -1,0 +1,177 @@
+"""Slice-wise inference of a 2D network over a volume, each slice with its neighbours as channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.inference.execution import Executor
+from SegDLEngine.inference.prediction import Prediction
+from SegDLEngine.inference.runtime import Runtime, is_out_of_memory
+from SegDLEngine.protocol import Reporter
+
+# On a CPU larger batches gain nothing, but delay a cancel and need memory.
+_CPU_BATCH_VOXELS = 2**18
+_PROBE_SLICES = 2
+
+
+@dataclass(frozen=True)
+class SliceSettings:
+    """The part of a card's ``inference`` that this mode reads."""
+
+    context: tuple[int, ...] = (0,)
+    batch: int = 8
+    activation: str = "sigmoid"
+    threshold: float = 0.5
+    fill: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> SliceSettings:
+        values = {
+            key: settings[key] for key in ("batch", "activation", "threshold", "fill") if key in settings
+        }
+        return cls(context=tuple(int(offset) for offset in settings.get("context", (0,))), **values)
+
+
+def slice_channels(channels: np.ndarray, slices: Sequence[int], context: Sequence[int]) -> np.ndarray:
+    """Network input (N, C * len(context), j, i) for the numbered slices of ``channels`` (C, k, j, i).
+
+    Per image channel the slices at the offsets ``context`` follow each other; beyond the first and last slice
+    the volume continues with copies of them.
+    """
+    offsets = np.asarray(slices)[:, None] + np.asarray(context)[None, :]
+    gathered = channels[:, np.clip(offsets, 0, channels.shape[1] - 1)]
+    images, count = channels.shape[0], len(slices)
+    return gathered.swapaxes(0, 1).reshape(count, images * len(context), *channels.shape[2:])
+
+
+def pad_to_multiple(images: np.ndarray, multiple: int, fill: float) -> np.ndarray:
+    """Pad the last two axes at their ends so that their lengths are multiples."""
+    rest = [-length % multiple for length in images.shape[-2:]]
+    if not any(rest):
+        return images
+    widths = [(0, 0)] * (images.ndim - 2) + [(0, amount) for amount in rest]
+    return np.pad(images, widths, constant_values=fill)
+
+
+class _Slices:
+    """The slices to predict, as batches of network input."""
+
+    def __init__(self, channels: np.ndarray, chosen: Sequence[int], plan: SliceSettings, multiple: int):
+        self.chosen = chosen
+        self.shape = channels.shape[1:]
+        self._channels = channels
+        self._plan = plan
+        self._multiple = multiple
+
+    def images(self, slices: Sequence[int]) -> np.ndarray:
+        gathered = slice_channels(self._channels, slices, self._plan.context)
+        return pad_to_multiple(gathered, self._multiple, self._plan.fill)
+
+    def probe(self) -> np.ndarray:
+        """A few slices from the inner part, to measure on."""
+        among = self.chosen or range(self.shape[0])
+        count = min(_PROBE_SLICES, len(among))
+        return self.images([among[(number + 1) * len(among) // (count + 1)] for number in range(count)])
+
+
+def predict_slices(
+    network: torch.nn.Module,
+    channels: np.ndarray,
+    settings: Mapping[str, Any],
+    runtime: Runtime,
+    reporter: Reporter,
+    samples: int = 0,
+    seed: int = 0,
+    mask: np.ndarray | None = None,
+) -> Prediction:
+    """Predict the slices of ``channels`` (C, k, j, i) that have voxels in ``mask`` (k, j, i), all by default.
+
+    In other slices probability and uncertainty are 0.  Slices are padded with the card's ``fill`` (air) to
+    what the network divides by, and cropped back.
+    """
+    plan = SliceSettings.of(settings)
+    depth, rows, columns = channels.shape[1:]
+    chosen = range(depth) if mask is None else np.flatnonzero(mask.any(axis=(1, 2))).tolist()
+    slices = _Slices(channels, chosen, plan, network.divisible_by)
+    _check_channels(network, len(channels) * len(plan.context))
+    batch = plan.batch
+    if runtime.device.type == "cpu":
+        batch = max(1, min(batch, _CPU_BATCH_VOXELS // (rows * columns)))
+    executor = Executor(network, runtime, reporter, activation=plan.activation, batch=batch)
+    volumes = _run(executor, slices, plan, samples, seed, reporter)
+    reporter.progress("inference", 1.0)
+    mean = volumes.get("mean", volumes["probability"])
+    return Prediction(volumes["probability"], mean, volumes.get("std"), volumes.get("entropy"))
+
+
+def _check_channels(network: torch.nn.Module, found: int) -> None:
+    expected = network.report_input[0]
+    if found != expected:
+        raise ModelError(
+            f"The network takes {expected} channels, the inputs and slice context give {found}.",
+            hint="Correct the model card: inputs, inference.context or network.options.in_channels.",
+        )
+
+
+def _run(
+    executor: Executor, slices: _Slices, plan: SliceSettings, samples: int, seed: int, reporter: Reporter
+) -> dict[str, np.ndarray]:
+    """The result's volumes, batch after batch; when memory runs out, step down and repeat the batch."""
+    rows, columns = slices.shape[1:]
+    volumes: dict[str, np.ndarray] = {}
+    done, total = 0, len(slices.chosen)
+    while done < total or not volumes:
+        batch = slices.chosen[done : done + executor.batch]
+
+        def tick(fraction: float, done: int = done, count: int = len(batch)) -> None:
+            reporter.progress("inference", (done + fraction * count) / total)
+
+        try:
+            volumes = volumes or _plan(executor, slices, plan, samples, reporter)
+            output = executor.run(slices.images(batch), batch, samples, seed, tick) if batch else None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            executor.step_down(error)
+            continue
+        for name, volume in volumes.items() if output else ():
+            volume[:, batch] = getattr(output, name).swapaxes(0, 1)[..., :rows, :columns]
+        done += len(batch)
+    return volumes
+
+
+def _plan(
+    executor: Executor, slices: _Slices, plan: SliceSettings, samples: int, reporter: Reporter
+) -> dict[str, np.ndarray]:
+    """Measure a few slices, emit the ``plan`` event and return the empty volumes of the result.
+
+    The event's ``patch`` is (i, j, slices in a batch); ``memory_mb`` counts features, weights and results.
+    """
+    images = slices.probe()
+    probe = executor.probe(images, plan.threshold, samples)
+    layers = _layers(probe.labels, plan.activation, samples)
+    volumes = {name: np.zeros((count, *slices.shape), np.float32) for name, count in layers.items()}
+    memory = probe.memory_bytes + sum(volume.nbytes for volume in volumes.values())
+    reporter.emit(
+        "plan",
+        device=str(executor.runtime.device),
+        precision=executor.runtime.precision,
+        patch=[images.shape[3], images.shape[2], executor.batch],
+        memory_mb=round(memory / 2**20),
+        seconds=round(probe.seconds_per_item * len(slices.chosen), 1),
+    )
+    return volumes
+
+
+def _layers(labels: int, activation: str, samples: int) -> dict[str, int]:
+    """The result's volumes and how many layers each has, see ``Prediction``."""
+    if not samples:
+        return {"probability": labels}
+    layers = dict.fromkeys(("probability", "mean", "std"), labels)
+    return {**layers, "entropy": 1 if activation == "softmax" else labels}
