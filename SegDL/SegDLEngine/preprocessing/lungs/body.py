@@ -6,7 +6,7 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.preprocessing.lungs.components import edge_values, largest
-from SegDLEngine.preprocessing.lungs.planes import opening, pack, unpack
+from SegDLEngine.preprocessing.lungs.planes import bounding_box, opening, pack, unpack
 
 LUNG_HU = (-950.0, -400.0)
 
@@ -64,7 +64,11 @@ def fill_body(
     cuts: at least ``minimum_pixels`` large, of the density of parenchyma rather than of free air, and held by
     tissue (a volume that shows no free air at all lies inside the patient, there the density decides).
     """
-    region = np.empty(hu.shape, bool)
+    whole = np.zeros(hu.shape, bool)
+    box = bounding_box(tissue, (0, 1, 1))
+    if box is None:
+        return whole, False
+    region, hu, tissue = whole[box], hu[box], tissue[box]
     padding = find_padding(hu)
     doubtful: list[tuple[int, np.ndarray]] = []
     free_air = bool(padding.any())
@@ -84,19 +88,23 @@ def fill_body(
         inside[0] = False
         region[k] = tissue[k] | inside[labels]
         for number in np.flatnonzero(at_edge & (counts >= minimum_pixels)):
-            part = labels == number
-            air = hu[k][part]
-            air = air[air < air_hu]
-            middle = float(np.median(air)) if air.size else 0.0
+            middle = _median_air(hu[k], labels, number, air_hu)
             if LUNG_HU[0] < middle < LUNG_HU[1]:
-                doubtful.append((k, part))
+                doubtful.append((k, labels == number))
             free_air |= middle <= LUNG_HU[0]
     cut = False
     for k, part in doubtful:
         if not free_air or _held_by(part, tissue[k]):
             region[k] |= part
             cut = True
-    return region, cut
+    return whole, cut
+
+
+def _median_air(hu: np.ndarray, labels: np.ndarray, number: int, air_hu: float) -> float:
+    """Median of the air of one label of a slice, from every third row and column; 0 without air."""
+    values = hu[::3, ::3][labels[::3, ::3] == number]
+    air = values[values < air_hu]
+    return float(np.median(air)) if air.size else 0.0
 
 
 def _held_by(part: np.ndarray, tissue: np.ndarray) -> bool:

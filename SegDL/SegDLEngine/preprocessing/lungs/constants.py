@@ -25,8 +25,9 @@ class LungConstants:
     vessel_closing_mm: float = 3.0
     hole_mm2: float = 5000.0
     bone_hu: float = 100.0
-    spine_behind: float = 0.8
+    spine_depth_mm: float = 45.0
     spine_terms: int = 7
+    spine_plateau: float = 0.75
     spine_half_width: float = 0.15
     spine_start_slices: int = 5
     spine_alpha: float = 0.3

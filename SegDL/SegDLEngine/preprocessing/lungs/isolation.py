@@ -83,9 +83,7 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
         tissue = find_tissue(hu, spacing, settings.tissue_hu, settings.body_opening_mm)
         body, cut = fill_body(hu, tissue, settings.air_hu, settings.small_mm2 / pixel_mm2)
     with clock.stage("couch"):
-        couch = find_couch(
-            hu, body, spacing, settings.couch_hu, settings.couch_width, settings.couch_aspect
-        )
+        couch = find_couch(hu, body, spacing, settings.couch_hu, settings.couch_width, settings.couch_aspect)
     whole = bounding_box(body) or (slice(0, 0),) * 3
     hu_box, body_box = hu[whole], body[whole]
     with clock.stage("air"):
@@ -100,7 +98,9 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
             grown, hu_box, settings.minimum_ratio, settings.remnant_ratio, settings.gas_hu
         )
     if not counts:
-        warnings.append({"code": "no_lungs", "text": "No lung was found: the image has no air inside a body."})
+        warnings.append(
+            {"code": "no_lungs", "text": "No lung was found: the image has no air inside a body."}
+        )
     with clock.stage("vessels"):
         lungs = close_vessels(lungs, spacing, settings.vessel_closing_mm, settings.hole_mm2)
         lungs &= body_box & ~airways
@@ -109,13 +109,14 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
             hu_box,
             body_box,
             lungs,
+            spacing,
             bone_hu=settings.bone_hu,
-            behind=settings.spine_behind,
+            depth_mm=settings.spine_depth_mm,
             terms=settings.spine_terms,
+            plateau=settings.spine_plateau,
             half_width=settings.spine_half_width,
             start_slices=settings.spine_start_slices,
             alpha=settings.spine_alpha,
-            spacing=spacing,
             cut=cut,
         )
     if counts and axis is None:

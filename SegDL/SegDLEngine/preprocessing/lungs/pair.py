@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from SegDLEngine.preprocessing.lungs.components import label
+from SegDLEngine.preprocessing.lungs.planes import bounding_box
 
 
 def keep_pair(
@@ -20,15 +21,20 @@ def keep_pair(
     sizes keep both.  Beyond report 001, a smaller one above ``remnant_ratio`` is kept too: the aerated rest of
     a collapsed lung.  None turns that off.
     """
-    labels, counts = label(air)
+    box = bounding_box(air)
+    pair = np.zeros(air.shape, bool)
+    if box is None:
+        return pair, []
+    labels, count = label(air[box])
+    counts = np.bincount(labels.ravel(), minlength=count + 1)
     counts[0] = 0
     lowest = minimum_ratio if remnant_ratio is None else min(minimum_ratio, remnant_ratio)
     kept: list[int] = []
     for number in np.argsort(-counts, kind="stable"):
         if counts[number] == 0 or len(kept) == 2 or (kept and counts[number] <= lowest * counts[kept[0]]):
             break
-        if float(hu[labels == number].mean()) > gas_hu:
+        part = labels == number
+        if float(hu[box][part].mean()) > gas_hu:
             kept.append(int(number))
-    chosen = np.zeros(counts.size, bool)
-    chosen[kept] = True
-    return chosen[labels], [int(counts[number]) for number in kept]
+            pair[box] |= part
+    return pair, [int(counts[number]) for number in kept]

@@ -57,7 +57,9 @@ def _dilate_packed(packed: np.ndarray, widths: list[int]) -> np.ndarray:
     return result
 
 
-def bounding_box(mask: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:
+def bounding_box(
+    mask: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)
+) -> tuple[slice, slice, slice] | None:
     """The slices of the smallest box of the true voxels, widened by ``margin`` (k, j, i) inside the array."""
     along_k = mask.any(axis=(1, 2))
     if not along_k.any():

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from SegDLEngine.preprocessing.lungs.components import fill_holes
 from SegDLEngine.preprocessing.lungs.planes import closing, opening
 
-CUT_REACH_MM = 40.0
 MARROW_MM = 5.0
-VERTEBRA_MM = 8.0
+CANAL_MM2 = 1000.0
+RIB_MM = 6.0
+CUT_REACH_MM = 40.0
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,13 @@ class SpineAxis:
 
 
 def project(
-    bone: np.ndarray, low: int, high: int, terms: int
+    bone: np.ndarray, low: int, high: int, terms: int, plateau: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre column of each slice of ``bone`` (k, j, i) between columns ``low`` and ``high``.
+    """Centre column of each slice of ``bone`` (k, j, i) between columns ``low`` and ``high`` (excluded).
 
-    Returns (x_t float (k,), NaN without bone; mean bone row (k,)).  The column sums pass a centred moving
-    average of ``terms`` columns; of a plateau the middle counts, so that the position is not biased.
+    Returns (x_t float (k,), mean bone row (k,)), NaN without bone.  The column sums pass a centred moving
+    average of ``terms`` columns; x_t is the middle of the run of columns around the highest one that reach
+    ``plateau`` of it, so that neither ties nor the two edges of a vertebra bias it.
     """
     sums = bone.sum(axis=1, dtype=np.int32).astype(float)
     kernel = np.ones(terms) / terms
@@ -44,14 +47,13 @@ def project(
         if filtered.size == 0 or filtered.max() <= 0:
             continue
         top = int(np.argmax(filtered))
-        end = top
-        while end + 1 < filtered.size and filtered[end + 1] >= filtered[top] * (1 - 1e-9):
-            end += 1
-        centres[k] = low + (top + end) / 2
-        middle = int(centres[k])
-        column = bone[k, :, max(middle - terms, 0) : middle + terms + 1].sum(axis=1)
-        if column.any():
-            rows[k] = np.average(np.arange(column.size), weights=column)
+        lower = np.flatnonzero(filtered < (plateau - 1e-9) * filtered[top])
+        after = int(np.searchsorted(lower, top))
+        start = lower[after - 1] + 1 if after else 0
+        end = lower[after] - 1 if after < lower.size else filtered.size - 1
+        centres[k] = low + (start + end) / 2
+        column = bone[k, :, low + start : low + end + 1].sum(axis=1)
+        rows[k] = np.average(np.arange(column.size), weights=column)
     return centres, rows
 
 
@@ -72,50 +74,63 @@ def smooth(measured: np.ndarray, start_slices: int, alpha: float) -> np.ndarray:
     return result
 
 
-def _vertebrae(bone: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """Bone closed over its marrow and opened by a disc that ribs do not hold."""
-    return opening(closing(bone, spacing[1:], MARROW_MM), spacing[1:], VERTEBRA_MM)
+def find_vertebrae(
+    hu: np.ndarray,
+    body: np.ndarray,
+    lungs: np.ndarray,
+    spacing: tuple[float, float, float],
+    bone_hu: float,
+    depth_mm: float,
+) -> np.ndarray:
+    """Solid bone behind the lungs, bool (k, j, i) for slices that all hold lung.
+
+    Bone is HU > ``bone_hu`` inside the body (which has no couch), from ``depth_mm`` in front of the lungs'
+    hindmost row of the slice on: there a contrast-filled heart or aorta does not stand in for bone.  Marrow
+    and spinal canal are closed, then what is as thin as a rib is opened away.
+    """
+    depth = int(depth_mm / spacing[1])
+    last_rows = lungs.shape[1] - 1 - np.argmax(lungs.any(axis=2)[:, ::-1], axis=1)
+    bone = (hu > bone_hu) & body
+    for k, row in enumerate(last_rows):
+        bone[k, : max(int(row) - depth, 0)] = False
+    solid = fill_holes(closing(bone, spacing[1:], MARROW_MM), CANAL_MM2 / (spacing[1] * spacing[2]))
+    return opening(solid, spacing[1:], RIB_MM)
 
 
 def find_spine(
     hu: np.ndarray,
     body: np.ndarray,
     lungs: np.ndarray,
+    spacing: tuple[float, float, float],
     *,
     bone_hu: float,
-    behind: float,
+    depth_mm: float,
     terms: int,
+    plateau: float,
     half_width: float,
     start_slices: int,
     alpha: float,
-    spacing: tuple[float, float, float],
     cut: bool,
 ) -> SpineAxis | None:
     """The axis in the slices of the lungs; None if there is no bone behind them.
 
-    Bone is HU > ``bone_hu`` inside ``body`` (which has no couch) in the rows behind the fraction ``behind`` of
-    the lungs, where no contrast-filled heart or aorta lies beside the vertebrae; it is sought within ``half_width`` of the body's width on either side of the body's middle.  Where the field of view
-    cuts the lungs (``cut``) the body's middle says nothing: bone thinner than a vertebra is then opened away,
-    and the columns within ``CUT_REACH_MM`` of the volume's densest one are searched.
+    It is sought within ``half_width`` of the body's width on either side of the body's middle.  Where the
+    field of view cuts the lungs (``cut``) the body's middle says nothing: then the columns within
+    ``CUT_REACH_MM`` of the densest one of the whole volume are searched.
     """
     slices = np.flatnonzero(lungs.any(axis=(1, 2)))
     if slices.size == 0:
         return None
-    first, last = int(slices[0]), int(slices[-1]) + 1
-    row_sums = lungs.sum(axis=(0, 2))
-    top_row = int(np.searchsorted(np.cumsum(row_sums), behind * row_sums.sum()))
-    bone = (hu[first:last, top_row:] > bone_hu) & body[first:last, top_row:]
+    span = slice(int(slices[0]), int(slices[-1]) + 1)
+    bone = find_vertebrae(hu[span], body[span], lungs[span], spacing, bone_hu, depth_mm)
     if cut:
-        bone = _vertebrae(bone, spacing)
         middle = float(np.argmax(np.convolve(bone.sum(axis=(0, 1)), np.ones(terms), mode="same")))
         reach = CUT_REACH_MM / spacing[2]
     else:
-        columns = np.flatnonzero(body[first:last].any(axis=(0, 1)))
+        columns = np.flatnonzero(body[span].any(axis=(0, 1)))
         middle = (columns[0] + columns[-1]) / 2
         reach = half_width * (columns[-1] + 1 - columns[0])
     low, high = max(int(np.floor(middle - reach)), 0), int(np.ceil(middle + reach)) + 1
-    measured, rows = project(bone, low, high, terms)
+    measured, rows = project(bone, low, high, terms, plateau)
     smoothed = smooth(measured, start_slices, alpha)
-    if not np.isfinite(smoothed).any():
-        return None
-    return SpineAxis(first, measured, smoothed, rows + top_row)
+    return SpineAxis(span.start, measured, smoothed, rows) if np.isfinite(smoothed).any() else None
