@@ -1,0 +1,128 @@
+"""``slicer.app`` as a Qt application, the modules ``qt`` and ``ctk``, and the start of a host with panels."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import slicer
+from PySide6 import QtCore, QtWidgets
+
+from host import application, panel, pythonqt
+from host.application import ApplicationMembers, CommandOptions
+from host.mrml import MRMLWorld
+from host.strictness import warn
+from host.ui_loader import UiLoader
+from host.widgets import REGISTRY
+from host.widgets.base import StandInWidget
+
+
+class qSlicerModuleManager(StandInWidget, QtCore.QObject):
+    """``slicer.app.moduleManager()``."""
+
+    EMITS = frozenset({"moduleLoaded(QString)", "moduleAboutToBeUnloaded(QString)"})
+
+    def module(self, name: str) -> Any:
+        return getattr(slicer.modules, name.lower(), None)
+
+    def modulesNames(self) -> list[str]:
+        return [item.name for item in vars(slicer.modules).values() if hasattr(item, "logic") and hasattr(item, "title")]
+
+    def tell(self, signal: str, name: str) -> None:
+        """Emit "moduleLoaded" or "moduleAboutToBeUnloaded"."""
+        self.emit_signal(f"{signal}(QString)", name)
+
+
+class qSlicerApplication(ApplicationMembers, StandInWidget, QtWidgets.QApplication):
+    """The application object; its members are those of the headers of Slicer's class and of Qt's."""
+
+    EMITS = frozenset({"startupCompleted()"})
+
+    def host_setup(self, world: MRMLWorld, options: CommandOptions) -> None:
+        super().host_setup(world, options)
+        self._module_manager = qSlicerModuleManager(self)
+        self._layout_manager: Any = None
+        self.setApplicationName("Slicer")
+        self.setApplicationVersion(".".join(str(part) for part in application.VERSION))
+        self.setOrganizationName("Slicer-host")
+        self.setQuitOnLastWindowClosed(False)
+        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
+        QtCore.QSettings.setPath(
+            QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, self.temporaryPath
+        )
+
+    def moduleManager(self) -> qSlicerModuleManager:
+        return self._module_manager
+
+    def layoutManager(self) -> Any:
+        return self._layout_manager
+
+    def settings(self) -> QtCore.QSettings:
+        return QtCore.QSettings()
+
+    def userSettings(self) -> QtCore.QSettings:
+        return QtCore.QSettings()
+
+    def startupEnvironment(self) -> QtCore.QProcessEnvironment:
+        return QtCore.QProcessEnvironment.systemEnvironment()
+
+    def startup_completed(self) -> None:
+        self.emit_signal("startupCompleted()")
+
+    def exit(self, code: int = 0) -> None:
+        """Note the exit code and end the event loop; the running script goes on."""
+        self._exit_code = int(code)
+        QtWidgets.QApplication.exit(int(code))
+
+    def exit_code(self) -> int | None:
+        return self._exit_code
+
+
+def start(*, testing: bool = True, main_window: bool = True) -> qSlicerApplication:
+    """Start a host with Qt: ``qt``, ``ctk`` and ``slicer`` behave as module code expects.
+
+    The second call in a process returns the first host.
+
+    Args:
+        testing: what ``slicer.app.testingEnabled()`` says; without it Slicer's dialogs wait for a click.
+        main_window: there are panels; False for scripts run with ``--no-main-window``.
+    """
+    running = application.running()
+    if isinstance(running, qSlicerApplication):
+        return running
+    if running is not None:
+        raise RuntimeError("a host without Qt is running in this process already")
+    pythonqt.install()
+    provide_namespaces()
+    app = qSlicerApplication(["Slicer"])
+    app.host_setup(MRMLWorld(), CommandOptions(testing=testing, main_window=main_window))
+    application.register(app)
+    _record_exceptions()
+    return app
+
+
+def provide_namespaces() -> None:
+    """Make ``import qt`` and ``import ctk`` work, and add the widgets to ``slicer``."""
+    classes = {**pythonqt.qt_classes(), "QUiLoader": UiLoader}
+    sys.modules["qt"] = pythonqt.Namespace("qt", classes)
+    sys.modules["ctk"] = pythonqt.Namespace("ctk", REGISTRY)
+    for name, cls in REGISTRY.items():
+        if not name.startswith("ctk"):
+            setattr(slicer, name, pythonqt.qt_class(cls))
+
+
+def _record_exceptions() -> None:
+    """Record exceptions that end in an event or an observer of VTK, which only print them."""
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        warn(f"uncaught {kind.__name__}: {error}")
+        previous(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+__all__ = ["panel", "provide_namespaces", "qSlicerApplication", "start"]
