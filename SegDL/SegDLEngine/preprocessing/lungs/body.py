@@ -8,7 +8,8 @@ import numpy as np
 from SegDLEngine.preprocessing.lungs.components import edge_values, largest
 from SegDLEngine.preprocessing.lungs.planes import bounding_box, opening, pack, unpack
 
-LUNG_HU = (-950.0, -400.0)
+FREE_AIR_HU = -950.0
+LUNG_HU = (-900.0, -400.0)
 
 
 def find_tissue(
@@ -61,8 +62,9 @@ def fill_body(
     """The body with what it encloses (lungs, bowel, airways), and whether the field of view cuts a lung.
 
     What reaches the edge of a slice or the padding is outside, unless it is a lung that the field of view
-    cuts: at least ``minimum_pixels`` large, of the density of parenchyma rather than of free air, and held by
-    tissue (a volume that shows no free air at all lies inside the patient, there the density decides).
+    cuts: at least ``minimum_pixels`` large, with a median density of parenchyma (``LUNG_HU``; pockets of air
+    between skin folds measure less, as does emphysema, which is lost where it is cut) and held by tissue.  A
+    volume without any free air lies inside the patient; there whatever is denser than free air is lung.
     """
     whole = np.zeros(hu.shape, bool)
     box = bounding_box(tissue, (0, 1, 1))
@@ -70,7 +72,7 @@ def fill_body(
         return whole, False
     region, hu, tissue = whole[box], hu[box], tissue[box]
     padding = find_padding(hu)
-    doubtful: list[tuple[int, np.ndarray]] = []
+    doubtful: list[tuple[int, float, np.ndarray]] = []
     free_air = bool(padding.any())
     for k in range(hu.shape[0]):
         empty = ~tissue[k] & ~padding[k]
@@ -89,12 +91,12 @@ def fill_body(
         region[k] = tissue[k] | inside[labels]
         for number in np.flatnonzero(at_edge & (counts >= minimum_pixels)):
             middle = _median_air(hu[k], labels, number, air_hu)
-            if LUNG_HU[0] < middle < LUNG_HU[1]:
-                doubtful.append((k, labels == number))
-            free_air |= middle <= LUNG_HU[0]
+            if FREE_AIR_HU < middle < LUNG_HU[1]:
+                doubtful.append((k, middle, labels == number))
+            free_air |= middle <= FREE_AIR_HU
     cut = False
-    for k, part in doubtful:
-        if not free_air or _held_by(part, tissue[k]):
+    for k, middle, part in doubtful:
+        if not free_air or (middle > LUNG_HU[0] and _held_by(part, tissue[k])):
             region[k] |= part
             cut = True
     return whole, cut

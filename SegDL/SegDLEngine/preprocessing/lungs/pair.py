@@ -15,11 +15,12 @@ def keep_pair(
     remnant_ratio: float | None,
     gas_hu: float,
 ) -> tuple[np.ndarray, list[int]]:
-    """The largest component and its partner, bool (k, j, i), and their voxel counts (one or two or none).
+    """The largest component and its partners, bool (k, j, i), and their voxel counts, descending.
 
-    Components whose mean is below ``gas_hu`` are stomach or bowel, not lung.  The partner is the largest other component whose size is in (``minimum_ratio``, 1] of the first; equal
-    sizes keep both.  Beyond report 001, a smaller one above ``remnant_ratio`` is kept too: the aerated rest of
-    a collapsed lung.  None turns that off.
+    Components whose median is below ``gas_hu`` are stomach or bowel, not lung.  The partner is the largest
+    other component whose size is in (``minimum_ratio``, 1] of the first; equal sizes keep both.  Beyond report
+    001, components above ``remnant_ratio`` of the first are kept too, the aerated rest of a collapsed or
+    consolidated lung; None turns that off.
     """
     box = bounding_box(air)
     pair = np.zeros(air.shape, bool)
@@ -28,13 +29,14 @@ def keep_pair(
     labels, count = label(air[box])
     counts = np.bincount(labels.ravel(), minlength=count + 1)
     counts[0] = 0
-    lowest = minimum_ratio if remnant_ratio is None else min(minimum_ratio, remnant_ratio)
     kept: list[int] = []
     for number in np.argsort(-counts, kind="stable"):
-        if counts[number] == 0 or len(kept) == 2 or (kept and counts[number] <= lowest * counts[kept[0]]):
+        ratio = counts[number] / counts[kept[0]] if kept else float(counts[number] > 0)
+        partner = ratio > minimum_ratio and len(kept) < 2
+        if not partner and (remnant_ratio is None or ratio <= remnant_ratio):
             break
         part = labels == number
-        if float(hu[box][part].mean()) > gas_hu:
+        if float(np.median(hu[box][part])) > gas_hu:
             kept.append(int(number))
             pair[box] |= part
     return pair, [int(counts[number]) for number in kept]
