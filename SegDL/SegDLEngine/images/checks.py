@@ -9,6 +9,8 @@ from SegDLEngine.images.image import Image
 
 # CT in Hounsfield units has air or fat below 0 and, from noise alone, spans more than this.
 NARROWEST_HU_RANGE = 50
+# A CT in which nothing is darker than fat must still have this share of negative voxels.
+FAT_HU, FEWEST_NEGATIVE = -100, 0.001
 # Scanners write -32768..32767; anything beyond is no Hounsfield unit.
 LARGEST_HU = 40000
 # Highest plausible SUV; Bq/ml of a clinical PET go far beyond.
@@ -48,7 +50,8 @@ def check_image(image: Image, name: str, *, modality: str = "", unit: str = "") 
             code="unit",
         )
     if unit == "HU":
-        _check_hounsfield(what, low, high)
+        negative = float(np.mean(array < 0)) if FAT_HU < low < 0 else float(low < 0)
+        _check_hounsfield(what, low, high, negative)
     elif unit == "SUV" and high > LARGEST_SUV:
         raise InputError(
             f"{what} reaches {high:g}, which is no SUV; it looks like an activity in Bq/ml or counts.",
@@ -68,14 +71,18 @@ def _check_modality(image: Image, what: str, modality: str) -> None:
         )
 
 
-def _check_hounsfield(what: str, low: float, high: float) -> None:
-    if low >= 0:
+def _check_hounsfield(what: str, low: float, high: float, negative: float) -> None:
+    """``negative`` is the share of voxels below 0; it only matters where no voxel is fat or air."""
+    if negative < FEWEST_NEGATIVE:
         if high <= 1:
             guess, hint = "it looks scaled to 0..1", "Give the original CT."
         elif high <= 255:
             guess, hint = "it looks like 8-bit display values", "Give the original CT."
         else:
-            guess, hint = "it looks like stored values without the rescale intercept", "Subtract 1024."
+            guess, hint = (
+                "it looks like an MR, or a CT without its rescale intercept",
+                "If it is a CT, subtract 1024 or export it in HU.",
+            )
     elif high - low < NARROWEST_HU_RANGE:
         guess, hint = "it looks normalised", "Give the original CT."
     elif high > LARGEST_HU or low < -LARGEST_HU:

@@ -53,13 +53,17 @@ def canonical_grid(grid: Grid, spacing: Sequence[float]) -> Grid:
     """The grid along the patient's axes (identity direction, LPS) that covers the physical box of ``grid``.
 
     Voxel centres lie at whole multiples of ``spacing`` (mm; x, y, z), so that every copy of one scan,
-    flipped, permuted or oblique, is brought to the same points.
+    flipped, permuted or oblique, is brought to the same points.  Along an axis where the box is thinner than
+    ``spacing``, such as a single slice, there is one voxel at the middle of the box.
     """
     step = np.asarray(spacing, dtype=float)
     if step.shape != (3,) or not np.all(step > 0):
         raise ValueError(f"spacing {list(spacing)} is not three positive numbers")
     corners = grid.corners() / step
-    first = np.floor(corners.min(axis=0) + 0.5 + SNAP)
-    last = np.maximum(np.ceil(corners.max(axis=0) - 0.5 - SNAP), first)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    first = np.floor(low + 0.5 + SNAP)
+    last = np.maximum(np.ceil(high - 0.5 - SNAP), first)
+    thin = high - low < 1 - SNAP
+    first[thin] = last[thin] = ((low + high) / 2)[thin]
     size = (last - first).astype(int) + 1
     return Grid(tuple(size.tolist()), tuple(step.tolist()), tuple((first * step).tolist()))
