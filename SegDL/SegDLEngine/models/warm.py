@@ -1,0 +1,45 @@
+"""Models whose networks stay in memory from one job to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SegDLEngine.models.catalogue import Model, load_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class WarmModel(Model):
+    """A model whose network is built once; whoever runs the network copies it before changing it."""
+
+    _built: list[torch.nn.Module] = field(default_factory=list, compare=False, repr=False)
+
+    def build(self) -> torch.nn.Module:
+        if not self._built:
+            self._built.append(super().build())
+        return self._built[0]
+
+
+class WarmModels:
+    """Models with their networks kept in memory, until a package changes on disk."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, tuple[list[Any], WarmModel]] = {}
+
+    def get(self, name: str) -> WarmModel:
+        """The model of an id or path; raises ModelError."""
+        model = load_model(name)
+        stamps = _stamps(model.folder)
+        if self._kept.get(model.folder, (None,))[0] != stamps:
+            self._kept[model.folder] = (stamps, WarmModel(model.card, model.folder))
+        return self._kept[model.folder][1]
+
+
+def _stamps(folder: Path) -> list[Any]:
+    """Name, size and time of the files of a package; they change when somebody replaces it."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
