@@ -14,7 +14,9 @@ class Result:
 
     ``labels``: uint8, values of the card's labels, 0 elsewhere.  ``maps``: float32 volumes by name,
     ``mean`` (probability of the foreground, 0..1), ``std`` (0..0.5) and ``entropy`` (nats); without
-    Monte Carlo only ``mean``.  ``lesions``: rows of the lesion table.  ``card``: the model card as data.
+    Monte Carlo only ``mean``.  With it, ``mean`` is that of the passes, and ``probability`` the deterministic
+    pass, from which the labels come.  ``lesions``: rows of the lesion table.
+    ``card``: the model card as data.
     """
 
     labels: Image

@@ -28,13 +28,10 @@ class SliceSettings:
     batch: int = 8
     activation: str = "sigmoid"
     threshold: float = 0.5
-    fill: float = 0.0
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> SliceSettings:
-        values = {
-            key: settings[key] for key in ("batch", "activation", "threshold", "fill") if key in settings
-        }
+        values = {key: settings[key] for key in ("batch", "activation", "threshold") if key in settings}
         return cls(context=tuple(int(offset) for offset in settings.get("context", (0,))), **values)
 
 
@@ -50,13 +47,13 @@ def slice_channels(channels: np.ndarray, slices: Sequence[int], context: Sequenc
     return gathered.swapaxes(0, 1).reshape(count, images * len(context), *channels.shape[2:])
 
 
-def pad_to_multiple(images: np.ndarray, multiple: int, fill: float) -> np.ndarray:
-    """Pad the last two axes at their ends so that their lengths are multiples."""
+def pad_to_multiple(images: np.ndarray, multiple: int) -> np.ndarray:
+    """Pad the last two axes with 0 at their ends so that their lengths are multiples."""
     rest = [-length % multiple for length in images.shape[-2:]]
     if not any(rest):
         return images
     widths = [(0, 0)] * (images.ndim - 2) + [(0, amount) for amount in rest]
-    return np.pad(images, widths, constant_values=fill)
+    return np.pad(images, widths)
 
 
 class _Slices:
@@ -71,7 +68,7 @@ class _Slices:
 
     def images(self, slices: Sequence[int]) -> np.ndarray:
         gathered = slice_channels(self._channels, slices, self._plan.context)
-        return pad_to_multiple(gathered, self._multiple, self._plan.fill)
+        return pad_to_multiple(gathered, self._multiple)
 
     def probe(self) -> np.ndarray:
         """A few slices from the inner part, to measure on."""
@@ -92,8 +89,8 @@ def predict_slices(
 ) -> Prediction:
     """Predict the slices of ``channels`` (C, k, j, i) that have voxels in ``mask`` (k, j, i), all by default.
 
-    In other slices probability and uncertainty are 0.  Slices are padded with the card's ``fill`` (air) to
-    what the network divides by, and cropped back.
+    In other slices probability and uncertainty are 0.  Slices are padded with 0, the value of air after
+    preprocessing, to what the network divides by, and cropped back.
     """
     plan = SliceSettings.of(settings)
     depth, rows, columns = channels.shape[1:]

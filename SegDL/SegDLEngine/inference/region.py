@@ -1,0 +1,40 @@
+"""A region of interest: a box along the patient's axes in mm, RAS: (r_min, r_max, a_min, a_max, s_min, s_max)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from SegDLEngine.images.cropping import Box
+from SegDLEngine.images.grid import Grid
+
+
+def inside_region(grid: Grid, region: Sequence[float]) -> np.ndarray:
+    """bool (k, j, i): voxels whose centre lies in the region."""
+    inside = np.ones(grid.shape, bool)
+    size = grid.size
+    i, j, k = (np.arange(count, dtype=float) for count in size)
+    for axis, row in enumerate(grid.ijk_to_ras[:3]):
+        coordinate = (row[2] * k + row[3])[:, None, None] + (row[1] * j)[:, None] + row[0] * i
+        inside &= (coordinate >= region[2 * axis]) & (coordinate <= region[2 * axis + 1])
+    return inside
+
+
+def region_box(
+    grid: Grid, region: Sequence[float], margin: Sequence[int], multiple: Sequence[int]
+) -> Box | None:
+    """Start and size (i, j, k) of the part of ``grid`` that a network needs to see for the region.
+
+    The region's voxels, ``margin`` voxels more on each side, begun at a multiple of ``multiple`` so that a
+    network that halves its resolution sees the same pairs of voxels.  None if the region misses the grid.
+    """
+    choice = np.array(np.meshgrid([0, 1], [2, 3], [4, 5])).reshape(3, -1).T
+    lps = np.asarray(region, dtype=float)[choice] * [-1, -1, 1]
+    corners = grid.to_index(lps)
+    low, high = np.ceil(corners.min(axis=0)), np.floor(corners.max(axis=0)) + 1
+    if np.any(high <= 0) or np.any(low >= grid.size) or np.any(high <= low):
+        return None
+    low = np.clip(low - margin, 0, grid.size).astype(int) // multiple * np.asarray(multiple)
+    high = np.clip(high + margin, 0, grid.size).astype(int)
+    return tuple(low.tolist()), tuple((high - low).tolist())

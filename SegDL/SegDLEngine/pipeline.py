@@ -1,0 +1,306 @@
+"""The one way through: images of a case in, labels, uncertainty and lesions out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import SegDLEngine
+from SegDLEngine.errors import InputError
+from SegDLEngine.images.checks import check_image
+from SegDLEngine.images.cropping import crop
+from SegDLEngine.images.grid import Grid
+from SegDLEngine.images.identity import identity
+from SegDLEngine.images.image import Image
+from SegDLEngine.images.reading import read_image
+from SegDLEngine.inference.postprocessing import check_postprocessing, foreground, label_map, postprocess
+from SegDLEngine.inference.prediction import Prediction
+from SegDLEngine.inference.region import inside_region, region_box
+from SegDLEngine.inference.restoring import restore_labels, restore_map
+from SegDLEngine.measurement.lesions import lesion_table
+from SegDLEngine.models.card import ModelCard
+from SegDLEngine.models.catalogue import Model, load_model
+from SegDLEngine.options import SegmentOptions
+from SegDLEngine.preprocessing.registry import PreparedCase, check_steps, run_steps
+from SegDLEngine.protocol import Reporter
+from SegDLEngine.result import Result
+
+if TYPE_CHECKING:
+    import torch
+
+    from SegDLEngine.inference.runtime import Runtime
+
+Source = Image | str | os.PathLike[str]
+
+# Expected share of the time of each stage, for the progress bar.
+STAGES = {"reading": 1, "preprocessing": 4, "inference": 8, "postprocessing": 2, "writing": 1}
+
+
+def segment(
+    case: Mapping[str, Source],
+    model: str | Path | Model,
+    options: SegmentOptions | None = None,
+    reporter: Reporter | None = None,
+) -> Result:
+    """Segment a case: images or paths by the input names of the model's card.
+
+    Everything in the result lies on the grid of the card's reference input.  The deterministic pass is what
+    is thresholded and measured; Monte Carlo dropout adds maps of the mean, the spread and the entropy.
+    Reports all ``STAGES`` but "writing", and raises Cancelled at the next step once the reporter says so.
+    Raises InputError for images or options that cannot be used, ModelError for the model.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    options, reporter = options or SegmentOptions(), reporter or Reporter()
+    earlier_warnings = len(reporter.warnings)
+    reporter.stages(STAGES)
+
+    found = load_model(model)
+    card = found.card
+    plan = Plan.of(card, options)
+    images = read_inputs(case, card, reporter)
+    reference = images[card.reference]
+    prepared = run_steps(PreparedCase(images, card.reference, reporter=reporter), plan.preprocessing)
+    view = View.of(prepared, card)
+    network = found.build()
+    if options.roi is not None:
+        view = view.cropped(options.roi, network, plan)
+    prediction, runtime = _predict(network, view, plan, options, reporter)
+    labels = _labels(prediction, view, plan, reference.grid, options, reporter)
+    maps = _maps(prediction, view, plan, reference.grid, options, reporter)
+    names = {label["value"]: label["name"] for label in card.labels}
+    lesions = lesion_table(labels, names, reference, maps.get("std"))
+    reporter.progress("postprocessing", 1.0)
+
+    provenance = {
+        "model": {"id": card.id, "version": card.version, "sha256": found.sha256},
+        "engine": SegDLEngine.__version__,
+        "device": str(runtime.device),
+        "precision": runtime.precision,
+        "steps": plan.steps(),
+        "samples": plan.samples,
+        "seed": options.seed,
+        "options": options.as_mapping(),
+        "time": started.isoformat(timespec="seconds"),
+        "inputs": {name: _describe(image) for name, image in images.items()},
+        "duration_s": round(time.monotonic() - clock, 3),
+    }
+    return Result(labels, maps, lesions, card.data, provenance, reporter.warnings[earlier_warnings:])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done: the card's steps and settings with the user's options applied."""
+
+    preprocessing: list[dict[str, Any]]
+    inference: dict[str, Any]
+    postprocessing: list[dict[str, Any]]
+    values: tuple[int, ...]
+
+    @classmethod
+    def of(cls, card: ModelCard, options: SegmentOptions) -> Plan:
+        """Checks all steps before any work is done; raises ModelError."""
+        inference = dict(card.inference)
+        offered = inference.get("uncertainty") == "monte_carlo_dropout"
+        default = int(inference.get("samples", 0)) if offered else 0
+        inference["samples"] = default if options.samples is None else options.samples
+        if options.threshold is not None:
+            inference["threshold"] = options.threshold
+        postprocessing = [dict(entry) for entry in card.postprocessing]
+        if options.minimum_ml is not None:
+            filters = [entry for entry in postprocessing if entry["step"] == "components"]
+            for entry in filters:
+                entry["minimum_ml"] = options.minimum_ml
+            if not filters:
+                postprocessing.append({"step": "components", "minimum_ml": options.minimum_ml})
+        check_steps(card.preprocessing)
+        check_postprocessing(postprocessing)
+        values = tuple(label["value"] for label in card.labels)
+        return cls(list(card.preprocessing), inference, postprocessing, values)
+
+    @property
+    def samples(self) -> int:
+        return self.inference["samples"]
+
+    @property
+    def activation(self) -> str:
+        return self.inference["activation"]
+
+    @property
+    def threshold(self) -> float:
+        return self.inference["threshold"]
+
+    @property
+    def masks(self) -> list[str]:
+        """Masks outside which postprocessing removes everything."""
+        return [entry["mask"] for entry in self.postprocessing if entry["step"] == "inside_mask"]
+
+    def steps(self) -> dict[str, Any]:
+        """The plan as provenance keeps it."""
+        return {
+            "preprocessing": self.preprocessing,
+            "inference": self.inference,
+            "postprocessing": self.postprocessing,
+        }
+
+
+def read_inputs(case: Mapping[str, Source], card: ModelCard, reporter: Reporter) -> dict[str, Image]:
+    """The images of the case in the card's order, read and checked; raises InputError.
+
+    An image that does not know its modality or unit is taken to have the card's.
+    """
+    known = card.input_names
+    for name in case:
+        if name not in known:
+            raise InputError(
+                f"The model '{card.id}' has no input '{name}'.", hint=f"Its inputs: {', '.join(known)}."
+            )
+    images = {}
+    for number, entry in enumerate(card.inputs):
+        reporter.progress("reading", number / len(card.inputs))
+        name, modality, unit = entry["name"], entry["modality"], entry["unit"]
+        source = case.get(name)
+        if source is None:
+            if entry["required"]:
+                raise InputError(
+                    f"The input '{name}' ({modality}) is missing.",
+                    hint=f"The model '{card.id}' needs: {', '.join(known)}.",
+                )
+            continue
+        if isinstance(source, Image):
+            image = replace(source, modality=source.modality or modality, unit=source.unit or unit)
+        else:
+            image = read_image(source, modality=modality, unit=unit, warn=reporter.warning)
+        check_image(image, name, modality=modality, unit=unit)
+        images[name] = image
+    reporter.progress("reading", 1.0)
+    return images
+
+
+@dataclass(frozen=True)
+class View:
+    """What the network sees: float32 ``channels`` (C, k, j, i) and ``masks`` on ``grid``.
+
+    ``wanted`` (k, j, i; bool) is where a result is wanted; None means everywhere.
+    """
+
+    channels: np.ndarray
+    grid: Grid
+    masks: Mapping[str, Image]
+    wanted: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, case: PreparedCase, card: ModelCard) -> View:
+        """An optional input that the case lacks is a channel of zeros."""
+        channels = np.zeros((len(card.inputs), *case.grid.shape), np.float32)
+        present = [number for number, name in enumerate(card.input_names) if name in case.images]
+        channels[present] = case.channels([card.input_names[number] for number in present])
+        return cls(channels, case.grid, case.masks)
+
+    def cropped(self, region: tuple[float, ...], network: torch.nn.Module, plan: Plan) -> View:
+        """Only what the network needs for the region; raises InputError if there is nothing of it here."""
+        reach = network.receptive_field // 2 + 1
+        context = max(abs(int(offset)) for offset in plan.inference.get("context", (0,)))
+        flat = network.dimensions == 2
+        margin = (reach, reach, context if flat else reach)
+        multiple = (network.divisible_by, network.divisible_by, 1 if flat else network.divisible_by)
+        box = region_box(self.grid, region, margin, multiple)
+        if box is None:
+            raise InputError(
+                "The region of interest lies outside of what the model examines.",
+                hint="Move the region onto the organ that the model is made for.",
+                code="region",
+            )
+        (i, j, k), (columns, rows, slices) = box
+        grid = self.grid.crop(*box)
+        masks = {name: crop(mask, *box) for name, mask in self.masks.items()}
+        channels = self.channels[:, k : k + slices, j : j + rows, i : i + columns]
+        return View(channels, grid, masks, inside_region(grid, region))
+
+
+def _predict(
+    network: torch.nn.Module, view: View, plan: Plan, options: SegmentOptions, reporter: Reporter
+) -> tuple[Prediction, Runtime]:
+    from SegDLEngine.inference.predict import predict
+    from SegDLEngine.inference.runtime import choose_runtime
+
+    runtime = choose_runtime(options.device, options.precision, reporter=reporter)
+    wanted = view.wanted
+    for name in plan.masks:
+        if name in view.masks:
+            inside = view.masks[name].array != 0
+            wanted = inside if wanted is None else wanted & inside
+    prediction = predict(
+        network, view.channels, plan.inference, runtime, reporter, plan.samples, options.seed, wanted
+    )
+    return prediction, runtime
+
+
+def _labels(
+    prediction: Prediction,
+    view: View,
+    plan: Plan,
+    target: Grid,
+    options: SegmentOptions,
+    reporter: Reporter,
+) -> Image:
+    """Labels on ``target``.
+
+    The card's rules were made for the prepared grid and are applied there, so that they judge every copy of
+    a scan alike.  What they remove has its probability set to 0 before the rest is interpolated; components
+    touch each other nowhere, so this changes no other voxel.  Interpolation may leave crumbs: volumes and
+    the number of components are therefore judged once more on ``target``.
+    """
+    reporter.progress("postprocessing", 0.0)
+    candidates = label_map(prediction.probability, plan.values, plan.threshold, plan.activation)
+    if view.wanted is not None and options.roi is not None:
+        candidates[~view.wanted] = 0
+    kept = postprocess(Image(candidates, view.grid), view.masks, plan.postprocessing).array
+    removed = (candidates > 0) & (kept == 0)
+    probability = np.where(removed, np.float32(0), prediction.probability)
+    reporter.progress("postprocessing", 0.3)
+    labels = restore_labels(
+        probability, view.grid, target, plan.values, plan.threshold, plan.activation, reporter
+    )
+    if options.roi is not None:
+        labels.array[~inside_region(target, options.roi)] = 0
+    again = [{**entry, "minimum_slices": 1} for entry in plan.postprocessing if entry["step"] == "components"]
+    return postprocess(labels, {}, again)
+
+
+def _maps(
+    prediction: Prediction,
+    view: View,
+    plan: Plan,
+    target: Grid,
+    options: SegmentOptions,
+    reporter: Reporter,
+) -> dict[str, Image]:
+    """The float volumes of the result, see ``Result``; of several labels the largest spread counts."""
+    volumes = {"mean": foreground(prediction.mean, plan.activation)}
+    if prediction.std is not None and prediction.entropy is not None:
+        volumes["std"] = prediction.std.max(axis=0)
+        volumes["entropy"] = prediction.entropy.max(axis=0)
+        volumes["probability"] = foreground(prediction.probability, plan.activation)
+    maps = {}
+    for number, (name, volume) in enumerate(volumes.items()):
+        reporter.progress("postprocessing", 0.5 + 0.4 * number / len(volumes))
+        maps[name] = restore_map(volume, view.grid, target, reporter)
+        if options.roi is not None:
+            maps[name].array[~inside_region(target, options.roi)] = 0
+    return maps
+
+
+def _describe(image: Image) -> dict[str, Any]:
+    return {
+        "path": str(image.metadata.get("path", "")),
+        "size": list(image.grid.size),
+        "spacing": list(image.grid.spacing),
+        "identity": identity(image),
+    }
