@@ -14,12 +14,13 @@ import slicer
 
 INSTANCE_UIDS = "DICOM.instanceUIDs"
 _MODALITY_TAG, _UNITS_TAG = "0008,0060", "0054,1001"
-_DICOM_MODALITIES = {"CT": "CT", "PT": "PET", "PET": "PET", "MR": "MR", "MRI": "MR"}
+# DICOM says PT; names and people say PET.
+_DICOM_MODALITIES = {"PET": "PT", "MRI": "MR"}
 
 # Words of a node's name, upper case, split at anything that is neither a letter nor a digit.
 _WORDS = {
     "CT": {"CT", "CTCHEST", "HRCT", "LDCT", "CECT", "CTA", "CBCT", "CTACARDIO", "CTABDOMEN"},
-    "PET": {"PET", "PT", "SUV", "FDG", "SUVBW", "FDGPET"},
+    "PT": {"PET", "PT", "SUV", "FDG", "SUVBW", "FDGPET"},
     "MR": {"MR", "MRI", "MRHEAD", "T1", "T1C", "T1CE", "T1GD", "T1W", "T2", "T2W", "FLAIR", "DWI", "ADC"},
 }
 _SEQUENCES = {
@@ -33,13 +34,13 @@ _DEFAULT_UNITS = {"CT": "HU"}
 
 
 def modalityOf(volumeNode) -> str:
-    """'CT', 'PET', 'MR' or another DICOM modality; '' when nothing tells."""
+    """'CT', 'PT' (PET), 'MR' or another DICOM modality; '' when nothing tells."""
     for found in (volumeNode.GetAttribute("DICOM.Modality"), _hierarchyModality(volumeNode)):
         if found:
             return _DICOM_MODALITIES.get(found.upper(), found.upper())
     unit = _codedUnit(volumeNode)
     if unit:
-        return "CT" if unit == "HU" else "PET"
+        return "CT" if unit == "HU" else "PT"
     stored = _databaseValue(volumeNode, _MODALITY_TAG)
     if stored:
         return _DICOM_MODALITIES.get(stored.upper(), stored.upper())
@@ -79,7 +80,7 @@ def _fit(entry: Mapping[str, Any], node) -> int:
     wanted = _DICOM_MODALITIES.get(wanted, wanted)
     words = _words(node.GetName())
     known = modalityOf(node)
-    if known and known != wanted and wanted in {"CT", "PET", "MR"}:
+    if known and known != wanted and wanted in {"CT", "PT", "MR"}:
         return 0
     score = 4 if known == wanted else 0
     sequence = _SEQUENCES.get(str(entry["name"]).upper())

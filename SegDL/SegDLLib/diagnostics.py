@@ -1,0 +1,39 @@
+"""The report that a user can copy: versions, settings and the engine's last words; no patient data."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import SegDLEngine
+import slicer
+from SegDLEngine.errors import SegDLError
+
+from SegDLLib.dependencies import installedVersion, requirements
+
+_SHOWN = ("numpy", "SimpleITK")
+
+
+def diagnosticReport(
+    settings: Mapping[str, Any],
+    log: Iterable[str] = (),
+    error: SegDLError | None = None,
+    tail: Iterable[str] = (),
+) -> str:
+    """A plain-text report; ``settings`` are the panel's, ``tail`` the last lines of the engine's output."""
+    names = [*_SHOWN, *(item.name for item in requirements())]
+    lines = [
+        "SegDL diagnostic report (research software, not for clinical use)",
+        f"SegDL {SegDLEngine.__version__}, Slicer {slicer.app.applicationVersion}",
+        f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors",
+        "Packages: " + ", ".join(f"{name} {installedVersion(name) or 'missing'}" for name in names),
+        "Settings: " + ", ".join(f"{name}={value}" for name, value in settings.items()),
+    ]
+    if error is not None:
+        lines += ["", "Last error", f"[{error.code}] {error.text} {error.hint}".rstrip()]
+        lines += [error.detail] if error.detail else []
+    lines += ["", "Log", *log]
+    lines += ["", "Last lines of the engine", *tail]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,38 @@
+"""What the panel says about a model: what it finds, what it was trained on, its licence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from slicer.i18n import tr as _
+
+
+def describe(card: Mapping[str, Any]) -> str:
+    """A few lines of rich text from a model card."""
+    lines = [
+        escape(card["task"]),
+        _("Finds: {labels}").format(labels=escape(", ".join(label["name"] for label in card["labels"]))),
+    ]
+    trained = _trainedOn(card.get("training") or {})
+    if trained:
+        lines.append(_("Trained on: {data}").format(data=escape(trained)))
+    lines.append(
+        _("Version {version}, licence {licence}").format(
+            version=escape(card["version"]), licence=escape(card["licence"]["spdx"])
+        )
+    )
+    lines.append("<b>" + _("Research only. Not for clinical use.") + "</b>")
+    return "<br>".join(line for line in lines if line)
+
+
+def _trainedOn(training: Mapping[str, Any]) -> str:
+    """The part of a card's free-form training record that says which images were used."""
+    for key in ("data", "images", "trained_on"):
+        value = training.get(key)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, (list, tuple)):
+            return ", ".join(str(item) for item in value)
+    return ""

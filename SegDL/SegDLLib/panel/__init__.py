@@ -1,0 +1,1 @@
+"""The panel, one file for each section; none of them computes."""

@@ -1,0 +1,71 @@
+"""The lesions of a result, its surfaces, and the way to the Segment Editor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SegDLLib.signals import Signal
+
+_NUMBERS = (
+    ("volume_ml", "{:.2f}"),
+    ("long_axis_mm", "{:.1f}"),
+    ("mean", "{:.0f}"),
+    ("mean_uncertainty", "{:.3f}"),
+)
+
+
+class ResultsSection:
+    """Signals ``resultChosen(node)``, ``lesionClicked(row)``, ``show3DChosen(bool)``, ``editClicked()``."""
+
+    def __init__(self, ui):
+        self._ui = ui
+        self.resultChosen, self.lesionClicked = Signal(), Signal()
+        self.show3DChosen, self.editClicked = Signal(), Signal()
+        headings = [_("Lesion"), _("Volume [ml]"), _("Long axis [mm]"), _("Mean"), _("Uncertainty")]
+        table = ui.lesionTable
+        table.setColumnCount(len(headings))
+        table.setHorizontalHeaderLabels(headings)
+        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        table.verticalHeader().setVisible(False)
+        table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        table.connect("cellClicked(int,int)", self._onCell)
+        ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.resultChosen.emit)
+        ui.show3DCheckBox.connect("toggled(bool)", self.show3DChosen.emit)
+        ui.editButton.connect("clicked()", self.editClicked.emit)
+
+    def show(self, node: Any, lesions: Sequence[Mapping[str, Any]], show3D: bool) -> None:
+        """Show a segmentation (or None) with its lesion rows."""
+        ui = self._ui
+        for widget in (ui.resultSelector, ui.show3DCheckBox):
+            widget.blockSignals(True)
+        ui.resultSelector.setCurrentNode(node)
+        ui.show3DCheckBox.setChecked(show3D)
+        for widget in (ui.resultSelector, ui.show3DCheckBox):
+            widget.blockSignals(False)
+        ui.show3DCheckBox.setEnabled(node is not None)
+        ui.editButton.setEnabled(node is not None)
+        self._fill(lesions)
+
+    def _fill(self, lesions: Sequence[Mapping[str, Any]]) -> None:
+        table = self._ui.lesionTable
+        table.setRowCount(len(lesions))
+        for row, lesion in enumerate(lesions):
+            texts = [f"{lesion['name']} {lesion['component']}"]
+            texts += [_number(lesion.get(key), form) for key, form in _NUMBERS]
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                if column:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                table.setItem(row, column, item)
+
+    def _onCell(self, row: int) -> None:
+        self.lesionClicked.emit(row)
+
+
+def _number(value: Any, form: str) -> str:
+    return "-" if value is None else form.format(value)

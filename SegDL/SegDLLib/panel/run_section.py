@@ -1,0 +1,53 @@
+"""The button that starts and cancels, the progress bar, and the line that says what happens."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from SegDLLib.signals import Signal
+
+# Legible on light and dark themes.
+_ERROR_STYLE = "color: #c0392b"
+
+
+class RunSection:
+    """Signals ``startClicked()`` and ``cancelClicked()``."""
+
+    def __init__(self, ui):
+        self._ui = ui
+        self._running = False
+        self.startClicked, self.cancelClicked = Signal(), Signal()
+        ui.runButton.connect("clicked()", self._onClicked)
+
+    def showIdle(self, ready: bool, hint: str) -> None:
+        """The button starts; ``hint`` says what is missing when it is not ``ready``."""
+        self._running = False
+        self._ui.runButton.setText(_("Segment tumor"))
+        self._ui.runButton.setEnabled(ready)
+        self._ui.runButton.setToolTip(hint)
+        self._ui.progressBar.setVisible(False)
+
+    def showRunning(self) -> None:
+        self._running = True
+        self._ui.runButton.setText(_("Cancel"))
+        self._ui.runButton.setEnabled(True)
+        self._ui.runButton.setToolTip(_("Stop; the scene stays as it was."))
+        self._ui.progressBar.setValue(0)
+        self._ui.progressBar.setVisible(True)
+        self.showMessage(_("Starting the engine..."))
+
+    def showCancelling(self) -> None:
+        self._ui.runButton.setEnabled(False)
+        self.showMessage(_("Cancelling..."))
+
+    def showProgress(self, fraction: float, text: str) -> None:
+        """``fraction`` 0..1 of the whole."""
+        self._ui.progressBar.setValue(round(1000 * fraction))
+        self.showMessage(text)
+
+    def showMessage(self, text: str, *, error: bool = False) -> None:
+        self._ui.statusLabel.setStyleSheet(_ERROR_STYLE if error else "")
+        self._ui.statusLabel.setText(text)
+
+    def _onClicked(self) -> None:
+        (self.cancelClicked if self._running else self.startClicked).emit()
