@@ -31,6 +31,7 @@ class LungConstants:
     spine_half_width: float = 0.15
     spine_start_slices: int = 5
     spine_alpha: float = 0.3
+    hilum_mm: float = 15.0
     mirror: bool = True
     smoothing_mm: float = 28.0
     dilation_mm: float = 5.0

@@ -18,6 +18,7 @@ from SegDLEngine.preprocessing.lungs.components import split_by_area
 from SegDLEngine.preprocessing.lungs.constants import LungConstants
 from SegDLEngine.preprocessing.lungs.couch import find_couch
 from SegDLEngine.preprocessing.lungs.dilation import add_margin
+from SegDLEngine.preprocessing.lungs.hilum import add_hilum
 from SegDLEngine.preprocessing.lungs.mirror import mirror_union, overhang
 from SegDLEngine.preprocessing.lungs.orientation import PatientOrder
 from SegDLEngine.preprocessing.lungs.pair import keep_pair
@@ -63,7 +64,7 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
     """Isolate the lung region of a CT in HU; ``constants`` replace fields of ``LungConstants``.
 
     Order: body, couch, air inside the body, airways out, region growing, the pair, vessels closed, spine
-    axis, mirrored union, closing, margin.  The closing (``smoothing_mm``) is the published code's opening of
+    axis, hilum, mirrored union, closing, margin.  The closing (``smoothing_mm``) is the published code's opening of
     the complement, seven times by a disc of radius 4 pixels: it joins the mirrored lung with a tumour at the
     hilum or mediastinum that neither lung reaches.  What lies outside the body is never part of the region.
 
@@ -122,6 +123,9 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
     if counts and axis is None:
         warnings.append({"code": "no_spine", "text": "No spine was found: the lungs were not mirrored."})
     left = right = 0
+    with clock.stage("hilum"):
+        columns, first = (axis.smoothed, axis.first) if axis is not None else (None, 0)
+        hollow = add_hilum(lungs, columns, first, spacing, settings.hilum_mm)
     with clock.stage("mirror"):
         region = lungs
         if settings.mirror and axis is not None:
@@ -130,6 +134,7 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
             region = mirror_union(region, axis.smoothed + left, axis.first)
     with clock.stage("smoothing"):
         region = closing(region, spacing[1:], settings.smoothing_mm)[:, :, left : left + lungs.shape[2]]
+        region |= hollow
     with clock.stage("margin"):
         region = add_margin(region, spacing, settings.dilation_mm, settings.end_mm)
         region &= body_box & ~airways
