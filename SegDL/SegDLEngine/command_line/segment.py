@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from SegDLEngine import __version__
 from SegDLEngine.command_line.terminal import add_progress, duration, reporting
 from SegDLEngine.errors import InputError
 
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from SegDLEngine.segment_job import run_segment_job
 
     with reporting(arguments) as reporter:
+        reporter.emit("accepted", engine=__version__)
         model = load_model(arguments.model)
         outcome = run_segment_job(
             model,
