@@ -35,8 +35,13 @@ def set_grid(converted: SimpleITK.Image, grid: Grid) -> None:
 
 
 def from_sitk(converted: SimpleITK.Image, modality: str = "", unit: str = "") -> Image:
-    """The Image of a scalar 3D SimpleITK image, with a copy of its voxels."""
+    """The Image of a scalar 3D SimpleITK image, with a copy of its voxels.
+
+    Raises ValueError if its geometry is not finite or has no volume.
+    """
     import SimpleITK
 
+    if not np.all(np.isfinite([*converted.GetOrigin(), *converted.GetSpacing(), *converted.GetDirection()])):
+        raise ValueError("origin, spacing or direction is not finite")
     grid = Grid(converted.GetSize(), converted.GetSpacing(), converted.GetOrigin(), converted.GetDirection())
     return Image(SimpleITK.GetArrayFromImage(converted), grid, modality, unit)

@@ -46,6 +46,17 @@ TAGS = [
     "PerFrameFunctionalGroupsSequence",
 ]
 
+# What the first header says for the whole series.
+SERIES_TAGS = (
+    "Modality",
+    "SeriesDescription",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "RescaleType",
+    "Units",
+    "SUVType",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
@@ -153,9 +164,7 @@ def files_below(folder: Path) -> list[Path]:
 
 def _add(found: dict[str, Series], path: Path, header: Dataset) -> None:
     uid = _text(header, "SeriesInstanceUID")
-    kept = ("Modality", "SeriesDescription", "StudyInstanceUID", "FrameOfReferenceUID")
-    kept += ("RescaleType", "Units", "SUVType")
-    series = found.setdefault(uid, Series(uid, {key: _text(header, key) for key in kept}))
+    series = found.setdefault(uid, Series(uid, {key: _text(header, key) for key in SERIES_TAGS}))
     instance = _text(header, "SOPInstanceUID")
     if instance and instance in series.instances:
         series.copies += 1

@@ -19,6 +19,7 @@ from SegDLEngine.errors import InputError
 PIECE = 1 << 20
 HEADER_LIMIT = 1 << 20
 GZIP_OR_ZLIB = 47
+EMPTY = -1
 
 _NRRD_BYTES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
@@ -78,7 +79,7 @@ def _check_nifti(path: Path, stream: BinaryIO) -> None:
 
 
 def _nifti_bytes(head: bytes) -> int | None:
-    """Bytes the whole file must have; 0 if the voxels lie in another file, None if this is no NIfTI."""
+    """Bytes the whole file must have; 0 if the voxels lie elsewhere, EMPTY, or None if it is no NIfTI."""
     for order in "<>":
         if len(head) >= 348 and struct.unpack_from(order + "i", head)[0] == 348:
             if head[344:347] != b"n+1":
@@ -93,7 +94,7 @@ def _nifti_bytes(head: bytes) -> int | None:
         else:
             continue
         count = math.prod(max(size, 0) for size in sizes[1 : 1 + max(sizes[0], 0)])
-        return int(offset) + math.ceil(count * bits / 8)
+        return int(offset) + math.ceil(count * bits / 8) if count else EMPTY
     return None
 
 

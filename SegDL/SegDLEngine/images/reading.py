@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,12 @@ def read_image(
 
         image = read_series(source, series, warn=warn)
         return replace(image, modality=image.modality or modality, unit=image.unit or unit)
-    image = from_sitk(_read_volume(source), modality, unit)
+    try:
+        image = from_sitk(_read_volume(source), modality, unit)
+    except ValueError as error:
+        raise InputError(
+            f"'{source}' has an unusable geometry: {error}.", hint="Export the image again."
+        ) from error
     return replace(image, metadata={"path": str(source)})
 
 
@@ -104,16 +110,26 @@ def _read_volume(path: Path) -> SimpleITK.Image:
     check_complete(path, FORMATS[_extension(path)])
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
+    warned = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         reader.ReadImageInformation()
         _check_layout(path, reader.GetSize(), reader.GetNumberOfComponents())
         return _volume(reader.Execute())
     except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise InputError(
+                f"'{path}' has axes that are not at right angles (a sheared NIfTI sform).",
+                hint="Resample it to a straight grid, or save it as NRRD.",
+                detail=str(error),
+            ) from error
         raise InputError(
             f"'{path}' cannot be read: {_reason(error)}.",
             hint="The file may be damaged; export the image again.",
             detail=str(error),
         ) from error
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(warned)
 
 
 def _check_layout(path: Path, size: tuple[int, ...], components: int) -> None:
@@ -146,5 +162,6 @@ def _volume(image: SimpleITK.Image) -> SimpleITK.Image:
 
 def _reason(error: Exception) -> str:
     """The last telling line of an ITK message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if re.search("[A-Za-z]{4}", line)]
+    text = re.sub(r"^(sitk::|ITK )ERROR: |\w+\(0x[0-9a-f]+\): ", "", lines[-1]) if lines else ""
+    return text.rstrip(".") or type(error).__name__

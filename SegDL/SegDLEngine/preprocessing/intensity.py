@@ -88,7 +88,7 @@ def zscore(
 
     A constant image becomes 0 everywhere.  An empty or missing mask counts as the whole image.
     """
-    inside = case.masks[mask].array != 0 if mask in case.masks else None
+    inside = case.masks[mask].array != 0 if mask is not None and mask in case.masks else None
 
     def apply(image: Image) -> Image:
         values = image.array.astype(np.float32)

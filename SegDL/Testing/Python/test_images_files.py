@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 import subprocess
 import sys
 
@@ -205,6 +206,44 @@ def test_fourth_dimension_of_one_is_dropped(tmp_path):
     stored = SimpleITK.JoinSeries([SimpleITK.GetImageFromArray(image.array)])
     SimpleITK.WriteImage(stored, str(tmp_path / "one.nii.gz"))
     assert np.array_equal(read_image(tmp_path / "one.nii.gz").array, image.array)
+
+
+def nifti_with(folder, **fields):
+    """A NIfTI file with header fields overwritten: name=(offset, format, values)."""
+    content = bytearray(whole_file(folder, ".nii"))
+    for offset, form, numbers in fields.values():
+        struct.pack_into("<" + form, content, offset, *numbers)
+    path = folder / "changed.nii"
+    path.write_bytes(content)
+    return path
+
+
+def test_nifti_geometry_that_is_none(tmp_path):
+    codes = {"qform": (252, "h", [0]), "sform": (254, "h", [1])}
+    sheared = [1.0, 0.3, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    path = nifti_with(tmp_path, **codes, rows=(280, "12f", sheared))
+    assert_refused(path, "not at right angles")
+    path = nifti_with(tmp_path, **codes, rows=(280, "12f", [float("nan")] * 12))
+    assert_refused(path, "unusable geometry")
+
+
+@pytest.mark.parametrize("length", [0, -5])
+def test_nifti_without_voxels(tmp_path, length):
+    assert_refused(nifti_with(tmp_path, length=(42, "h", [length])), "is empty")
+
+
+def test_nrrd_without_voxels_or_axes(tmp_path):
+    content = whole_file(tmp_path, ".nrrd", compress=False)
+    path = tmp_path / "changed.nrrd"
+    path.write_bytes(content.replace(b"sizes: 13 11 9", b"sizes: 0 11 9"))
+    assert_refused(path, "is empty")
+    head, data = content.split(b"\n\n", 1)
+    lines = [
+        b"space directions: (1,0,0) (0,1,0) (0,1,0)" if line.startswith(b"space directions") else line
+        for line in head.split(b"\n")
+    ]
+    path.write_bytes(b"\n".join(lines) + b"\n\n" + data)
+    assert_refused(path, "cannot be read|unusable geometry")
 
 
 def test_missing_file(tmp_path):
