@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 import stat
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -219,14 +220,15 @@ def register(app: ApplicationMembers) -> None:
     slicer.modules = sys.modules["slicer.modules"] = modules_namespace(app._world)
     slicer.slicer_home = slicer.slicerHome = os.path.dirname(slicer.__file__)
     services.install()
-    provide_python_launcher()
+    provide_python_launcher(Path(app.temporaryPath))
+    atexit.register(shutil.rmtree, app.temporaryPath, ignore_errors=True)
     logging.getLogger().setLevel(min(logging.getLogger().level or logging.INFO, logging.INFO))
 
 
-def provide_python_launcher() -> str:
+def provide_python_launcher(parent: Path) -> str:
     """Put an executable ``PythonSlicer``, which runs this interpreter, on the PATH; returns its path."""
-    folder = Path(tempfile.gettempdir()) / f"host-launcher-{os.getpid()}"
-    folder.mkdir(exist_ok=True)
+    folder = parent / "bin"
+    folder.mkdir()
     if os.name == "nt":
         launcher = folder / "PythonSlicer.bat"
         launcher.write_text(f'@"{sys.executable}" %*\n', encoding="utf-8")
@@ -234,6 +236,5 @@ def provide_python_launcher() -> str:
         launcher = folder / "PythonSlicer"
         launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
         launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
-    if str(folder) not in os.environ["PATH"].split(os.pathsep):
-        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
     return str(launcher)

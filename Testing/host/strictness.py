@@ -18,6 +18,9 @@ FOLDER = Path(__file__).parent / "facts"
 KEYWORD_NAMES = {"exec_": "exec", "raise_": "raise", "print_": "print"}
 """PythonQt finds members named like a Python keyword also with an underscore behind."""
 
+DECORATED = {"qSlicerApplication": frozenset({"testingEnabled"})}
+"""Members that PythonQt decorators add, which no header declares; slicer.util of the wheel uses them."""
+
 _messages: list[str] = []
 
 
@@ -63,7 +66,7 @@ def members(name: str) -> frozenset[str]:
     space = namespace_of(name)
     if space:
         return frozenset(_members()[space][name])
-    found: set[str] = set()
+    found = set(DECORATED.get(name, ()))
     for header in _header_chain(name):
         found.update(header["methods"], header["properties"], header["signals"])
     return frozenset(found)
