@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable
 
 COMMIT = ["commit"]
+DONE = b"done"
 
 
 def undo(journal: Iterable[list]) -> None:
@@ -44,24 +45,33 @@ def remove_tree(folder: str) -> None:
         time.sleep(0.02)
 
 
-def main() -> int:
+def main() -> None:
+    """Read the journal to its end, then clean up after a commit or undo, and answer ``DONE``."""
+    _leave_process_tree()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    journal = []
+    journal, committed = [], False
     for line in sys.stdin:
-        if not line.endswith("\n"):
-            break
-        step = json.loads(line)
-        if step == COMMIT:
-            for action, *paths in journal:
-                if action == "staging":
-                    remove_tree(*paths)
-            return 0
-        journal.append(step)
-    undo(journal)
-    return 0
+        if line.endswith("\n"):
+            step = json.loads(line)
+            committed = committed or step == COMMIT
+            journal.append(step)
+    if committed:
+        for action, *paths in journal:
+            if action == "staging":
+                remove_tree(*paths)
+    else:
+        undo(journal)
+    with contextlib.suppress(OSError):
+        os.write(1, DONE)
+
+
+def _leave_process_tree() -> None:
+    """Become a child of the system, so that whoever kills our parent with all its children spares us."""
+    if hasattr(os, "fork") and os.fork():
+        os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

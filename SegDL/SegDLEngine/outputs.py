@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from SegDLEngine.errors import InputError
-from SegDLEngine.output_guardian import COMMIT, remove_tree, undo
+from SegDLEngine.output_guardian import COMMIT, DONE, remove_tree, undo
 
 _GUARDIAN = Path(__file__).with_name("output_guardian.py")
 _GUARDIAN_WAIT_S = 30
@@ -97,7 +97,7 @@ class OutputFiles:
             self._guardian = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_GUARDIAN)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
@@ -138,14 +138,13 @@ class OutputFiles:
 
     def _end_guardian(self) -> bool:
         """End the guardian's input and wait; True if it did its work."""
-        if self._guardian is None or self._guardian.stdin is None:
+        if self._guardian is None:
             return False
-        with contextlib.suppress(OSError):
-            self._guardian.stdin.close()
         try:
-            return self._guardian.wait(_GUARDIAN_WAIT_S) == 0
+            answer, _ = self._guardian.communicate(timeout=_GUARDIAN_WAIT_S)
         except subprocess.TimeoutExpired:
             return False
+        return answer == DONE
 
 
 def _check_targets(files: Mapping[str, Path], inputs: list[Path]) -> None:

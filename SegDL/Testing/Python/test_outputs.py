@@ -160,3 +160,18 @@ def test_a_process_killed_after_the_commit_leaves_all_files(tmp_path):
     writer.wait()
     assert listing(tmp_path) == ["a.txt", "b.txt", "new", "new/c.txt", "new/d.txt"]
     assert (tmp_path / "a.txt").read_text().startswith("new")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads the process tree from /proc")
+def test_a_process_killed_with_all_its_children_leaves_what_was_there_before(tmp_path):
+    writer = start_writer(tmp_path, 0.5)
+    assert writer.stdout.readline() == "ready\n"
+    wait_for = time.monotonic() + 5
+    while not any("a.txt" in name for name in listing(tmp_path)) and time.monotonic() < wait_for:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    children = Path(f"/proc/{writer.pid}/task/{writer.pid}/children").read_text().split()
+    for pid in (writer.pid, *map(int, children)):
+        os.kill(pid, signal.SIGKILL)
+    writer.wait()
+    assert wait_for_listing(tmp_path, []) == []
