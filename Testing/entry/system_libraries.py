@@ -8,22 +8,15 @@ network, the caller is told what is missing.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from host.requirements import choose_opengl_window, missing_libraries
+
 from entry.environment import STATE
 
-QT_LIBRARIES = (
-    "libGL.so.1",
-    "libEGL.so.1",
-    "libxkbcommon.so.0",
-    "libfontconfig.so.1",
-    "libdbus-1.so.3",
-    "libglib-2.0.so.0",
-)
 PACKAGES = (
     "libegl1",
     "libgl1",
@@ -41,20 +34,9 @@ NEVER_UNPACK = ("libc6_", "libc-bin_", "libgcc-s1_", "gcc-", "libstdc++6_", "zli
 LIBRARIES = STATE / "libraries"
 
 
-def missing_libraries() -> list[str]:
-    """Sonames that the loader cannot find, Mesa's software driver included."""
-    missing = [name for name in QT_LIBRARIES if not _loads(name)]
-    if not (_loads("libEGL_mesa.so.0") or _loads("libOSMesa.so.8")):
-        missing.append("libEGL_mesa.so.0")
-    return missing
-
-
-def _loads(soname: str) -> bool:
-    try:
-        ctypes.CDLL(soname)
-    except OSError:
-        return False
-    return True
+def missing() -> list[str]:
+    """Sonames that the loader cannot find; Mesa's software driver counts as one of them."""
+    return missing_libraries() + ([] if choose_opengl_window() else ["libEGL_mesa.so.0"])
 
 
 def ensure_libraries() -> dict[str, str]:
@@ -65,11 +47,11 @@ def ensure_libraries() -> dict[str, str]:
     """
     if os.name != "posix" or os.uname().sysname != "Linux":
         return {}
-    missing = missing_libraries()
-    if not missing:
+    absent = missing()
+    if not absent:
         return {}
     if not (LIBRARIES / "complete").is_file():
-        print(f"Missing on this system: {', '.join(missing)}.", flush=True)
+        print(f"Missing on this system: {', '.join(absent)}.", flush=True)
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
             print(
                 "Install Mesa's EGL driver and these libraries to get pictures and panel tests.", flush=True
