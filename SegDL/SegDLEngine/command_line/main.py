@@ -21,7 +21,7 @@ from SegDLEngine import __version__
 from SegDLEngine.errors import Cancelled, InputError, SegDLError
 from SegDLEngine.protocol import Reporter, line_sink
 
-SUBCOMMANDS = ("models", "networks", "segment", "batch", "evaluate", "worker")
+SUBCOMMANDS = ("models", "networks", "segment", "lungs", "batch", "evaluate", "worker")
 FAILED = 1
 
 
