@@ -6,7 +6,6 @@ the next command starts a new worker.
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from SegDLEngine.errors import SegDLError
 
 from SegDLLib.process_tree import killTree
 from SegDLLib.signals import Signal
+from SegDLLib.text_lines import TextLines
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -65,7 +65,7 @@ class EngineProcess:
         self._process: Any = None
         self._expected = False
         self._deadline: float | None = None
-        self._out, self._err = _Lines(), _Lines()
+        self._out, self._err = TextLines(), TextLines()
         self._grace = qt.QTimer()
         self._grace.setSingleShot(True)
         self._grace.connect("timeout()", self.kill)
@@ -141,7 +141,7 @@ class EngineProcess:
     def _start(self) -> None:
         own = self._command is None and not os.environ.get(PYTHON_VARIABLE)
         program, *arguments = self._command or [*pythonCommand(), "-m", "SegDLEngine", "worker"]
-        self._out, self._err = _Lines(), _Lines()
+        self._out, self._err = TextLines(), TextLines()
         self.tail.clear()
         self._expected = False
         # The application owns the object, so that PythonQt never deletes it inside one of its own signals.
@@ -197,23 +197,6 @@ class EngineProcess:
         process, self._process = self._process, None
         if process is not None:
             process.deleteLater()
-
-
-class _Lines:
-    """Whole lines of a UTF-8 stream that arrives in arbitrary pieces."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._partial = ""
-
-    def feed(self, data: bytes) -> list[str]:
-        *lines, self._partial = (self._partial + self._decoder.decode(bytes(data))).split("\n")
-        return [line.rstrip("\r") for line in lines if line.strip()]
-
-    def rest(self) -> list[str]:
-        """What came after the last line end."""
-        left, self._partial = self._partial.strip(), ""
-        return [left] if left else []
 
 
 def _environment(own: bool):

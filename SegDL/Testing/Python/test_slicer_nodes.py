@@ -139,8 +139,8 @@ def test_placed_as_a_volume_it_shares_matrix_and_transform(scene, volume):
     [
         ("CTChest", "CT", "HU"),
         ("4: CT thorax 3mm", "CT", "HU"),
-        ("SUV_body", "PET", "SUV"),
-        ("STS_002_PT", "PET", ""),
+        ("SUV_body", "PT", "SUV"),
+        ("STS_002_PT", "PT", ""),
         ("BRATS_FLAIR", "MR", ""),
         ("PET registered to CT", "", ""),
         ("Volume_1", "", ""),
@@ -161,7 +161,7 @@ def test_coded_unit_and_hierarchy_attribute_outrank_the_name(scene):
     unit = slicer.vtkCodedEntry()
     unit.SetValueSchemeMeaning("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
     node.SetVoxelValueUnits(unit)
-    assert (modalities.modalityOf(node), modalities.unitOf(node)) == ("PET", "SUV")
+    assert (modalities.modalityOf(node), modalities.unitOf(node)) == ("PT", "SUV")
 
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
@@ -182,7 +182,7 @@ def test_dicom_database_is_asked_by_the_first_instance(scene, monkeypatch):
     monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "7: AC")
     node.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
-    assert (modalities.modalityOf(node), modalities.unitOf(node)) == ("PET", "BQML")
+    assert (modalities.modalityOf(node), modalities.unitOf(node)) == ("PT", "BQML")
 
 
 def test_inputs_are_guessed_once_each_and_left_open_when_nothing_fits(scene):
@@ -191,7 +191,7 @@ def test_inputs_are_guessed_once_each_and_left_open_when_nothing_fits(scene):
 
     add = lambda name: scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)  # noqa: E731
     pet, ct, other = add("SUV"), add("CT thorax"), add("T2w")
-    card = [{"name": "CT", "modality": "CT"}, {"name": "PET", "modality": "PET"}]
+    card = [{"name": "CT", "modality": "CT"}, {"name": "PET", "modality": "PT"}]
     assert guessInputs(card, [pet, other, ct]) == {"CT": ct, "PET": pet}
     assert guessInputs(card, [pet]) == {"CT": None, "PET": pet}
 
