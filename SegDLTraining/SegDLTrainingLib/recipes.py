@@ -1,0 +1,90 @@
+"""Recipes: every constant of a training, in one JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SegDLEngine.errors import InputError
+from SegDLEngine.models.card import check_card
+
+SCHEMA_NAME = "segdl-recipe-1"
+SECTIONS = ("id", "title", "report", "seed", "card", "data", "sampling", "augmentation", "loss", "schedule",
+            "training")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``data`` is the JSON object; ``card`` the model card that the result gets, still without weights."""
+
+    data: dict[str, Any]
+
+    def __getitem__(self, section: str) -> Any:
+        return self.data[section]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return self.data["card"]
+
+    @property
+    def seed(self) -> int:
+        return int(self.data["seed"])
+
+    def with_epochs(self, epochs: int) -> Recipe:
+        """The same recipe with another length; a schedule that spans the training is stretched with it."""
+        schedule = dict(self.data["schedule"])
+        if "epochs" in schedule:
+            schedule["epochs"] = epochs
+        return Recipe(
+            {**self.data, "schedule": schedule, "training": {**self.data["training"], "epochs": epochs}}
+        )
+
+
+def recipe_folders() -> list[Path]:
+    """Where recipes lie: in the source tree or extension, and in the installed package."""
+    here = Path(__file__).resolve().parent
+    return [folder for folder in (here.parent / "Resources" / "Recipes", here / "recipes") if folder.is_dir()]
+
+
+def list_recipes() -> list[Recipe]:
+    """All shipped recipes by name."""
+    paths = {path.stem: path for folder in recipe_folders() for path in sorted(folder.glob("*.json"))}
+    return [load_recipe(path) for path in paths.values()]
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """The recipe of a file, or a shipped one by name; raises InputError that names the missing part."""
+    path = Path(name_or_path)
+    if not path.is_file():
+        shipped = [folder / f"{name_or_path}.json" for folder in recipe_folders()]
+        found = [candidate for candidate in shipped if candidate.is_file()]
+        if not found:
+            raise InputError(
+                f"There is no recipe '{name_or_path}'.",
+                hint="segdl-train recipes lists the shipped ones; or give the path of a JSON file.",
+            )
+        path = found[0]
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The recipe {path} cannot be read: {error}.") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA_NAME:
+        raise InputError(f"{path} is no recipe: its 'schema' is not '{SCHEMA_NAME}'.")
+    missing = [section for section in SECTIONS if section not in data]
+    if missing:
+        raise InputError(f"The recipe {path} has no '{missing[0]}'.")
+    check_card(data["card"], f"{path}:card")
+    return Recipe(data)
+
+
+def licence_text() -> Path:
+    """The licence that goes into packages: the repository's, or that of the engine's shipped model."""
+    here = Path(__file__).resolve()
+    shipped = here.parents[1] / "SegDLEngine" / "models" / "shipped" / "lung-tumor-unet2d" / "LICENSE.txt"
+    candidates = [here.parents[2] / "LICENSE.txt", shipped]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise InputError("The licence file for the package is missing.", hint="Install the package again.")

@@ -1,0 +1,74 @@
+"""A whole training: cases, fit, package, report."""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from SegDLEngine import __version__
+from SegDLEngine.errors import InputError
+from SegDLEngine.protocol import Reporter
+
+from SegDLTrainingLib.fit import fit
+from SegDLTrainingLib.package import export_package
+from SegDLTrainingLib.phantom_cases import phantom_volumes
+from SegDLTrainingLib.recipes import Recipe, licence_text
+
+
+def train(
+    recipe: Recipe,
+    output: str | Path,
+    reporter: Reporter,
+    *,
+    cache: str | Path | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    workers: int = 2,
+) -> dict[str, Any]:
+    """Train after ``recipe`` and write the model package into ``output``; returns the verified package's row.
+
+    Cases are kept in ``cache``, weights and curve of the running training in ``output`` with ``-training``
+    appended to its name.
+    """
+    output = Path(output)
+    working = output.with_name(output.name + "-training")
+    device = _device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    reporter.stages({"validation cases": 0.02, "training cases": 0.15, "training": 0.83})
+    cache = Path(cache) if cache else working / "cache"
+    cases = {}
+    for part in ("validation", "training"):
+        entry = recipe["data"][part]
+        seeds = range(entry["first_seed"], entry["first_seed"] + entry["count"])
+        cases[part] = phantom_volumes(recipe, seeds, cache, workers, reporter, f"{part} cases")
+    started = time.perf_counter()
+    result = fit(recipe, cases["training"], cases["validation"], working, reporter, device)
+    training = {
+        "recipe": recipe["id"],
+        "report": recipe["report"],
+        "seed": recipe.seed,
+        "data": recipe["data"],
+        "best_epoch": result.best["epoch"] + 1,
+        "epochs": len(result.history),
+        "synthetic_validation_dice": result.best["validation_dice"],
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "software": {
+            "engine": __version__,
+            "torch": torch.__version__,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}",
+        },
+    }
+    return export_package(result.state, recipe.card, output, training=training, licence_file=licence_text())
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"Device '{wanted}' is not there.", hint="Use --device cpu.")
+    return wanted

@@ -1,0 +1,69 @@
+"""Batches of slices with their neighbours: half of them with tumour, all cut or padded to one size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from SegDLTrainingLib.phantom_cases import PreparedVolume
+
+
+class SliceSampler:
+    """Draws batches; batch ``number`` depends on the seed and the number only.
+
+    ``context``: slice offsets as channels; ``size`` [i, j]: slices are placed in a frame of this size, a
+    random part of larger ones is taken; ``tumour_share``: share of slices with tumour; ``slice_zoom``:
+    chance that the neighbours are taken at another distance, as with other slice spacings.
+    """
+
+    def __init__(
+        self,
+        volumes: Sequence[PreparedVolume],
+        context: Sequence[int],
+        settings: Mapping[str, Any],
+        seed: int,
+    ):
+        self._volumes = volumes
+        self._context = np.asarray(context)
+        self._size = tuple(settings["size"])[::-1]
+        self._batch = int(settings["batch"])
+        self._share = float(settings["tumour_share"])
+        self._zoom = float(settings.get("slice_zoom", 0.0))
+        self._seed = seed
+        self._positive = [(v, int(k)) for v, volume in enumerate(volumes) for k in _tumour_slices(volume)]
+        self._all = [(v, k) for v, volume in enumerate(volumes) for k in range(len(volume.image))]
+
+    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slices (N, context, j, i) float32 and masks (N, 1, j, i) float32."""
+        rng = np.random.default_rng([self._seed, number])
+        images = np.zeros((self._batch, len(self._context), *self._size), dtype=np.float32)
+        masks = np.zeros((self._batch, 1, *self._size), dtype=np.float32)
+        for row in range(self._batch):
+            chosen = self._positive if self._positive and rng.random() < self._share else self._all
+            volume, k = chosen[int(rng.integers(len(chosen)))]
+            self._place(self._volumes[volume], k, images[row], masks[row], rng)
+        return torch.from_numpy(images), torch.from_numpy(masks)
+
+    def _place(
+        self, volume: PreparedVolume, k: int, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        offsets = self._context * (-1 if rng.random() < 0.5 else 1)
+        if rng.random() < self._zoom:
+            offsets = np.rint(offsets * rng.uniform(0.6, 1.5)).astype(int)
+        slices = np.clip(k + offsets, 0, len(volume.image) - 1)
+        source, target = [], []
+        for have, want in zip(volume.image.shape[1:], self._size, strict=True):
+            start = int(rng.integers(abs(have - want) + 1))
+            length = min(have, want)
+            source.append(slice(start, start + length) if have > want else slice(0, length))
+            target.append(slice(0, length) if have > want else slice(start, start + length))
+        image[:, target[0], target[1]] = volume.image[slices][:, source[0], source[1]]
+        mask[0, target[0], target[1]] = volume.mask[k][source[0], source[1]]
+
+
+def _tumour_slices(volume: PreparedVolume) -> np.ndarray:
+    """Slices with tumour; small tumours count as often as large ones because every slice counts once."""
+    return np.flatnonzero(volume.mask.any(axis=(1, 2)))

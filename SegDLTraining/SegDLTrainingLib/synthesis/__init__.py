@@ -1,0 +1,1 @@
+"""Procedural thorax CT volumes with known tumours: anatomy, other findings, tumours, scanner."""
