@@ -83,10 +83,10 @@ class LoadedModule:
         self.module = import_file(path)
         self._object = ModuleObject(path)
         self.instance = getattr(self.module, self.name)(self._object)
-        setattr(slicer.modules, self.name.lower(), self._object)
-        setattr(slicer.modules, f"{self.name}Instance", self.instance)
         if not self._object.title:
             raise ValueError(f"module {self.name}: the title is empty")
+        setattr(slicer.modules, self.name.lower(), self._object)
+        setattr(slicer.modules, f"{self.name}Instance", self.instance)
         _tell("moduleLoaded", self.name)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -11,13 +12,20 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import slicer
 from PySide6 import QtCore, QtWidgets
 
-from host import application, panel, pythonqt
+from host import application, pythonqt
 from host.application import ApplicationMembers, CommandOptions
+from host.layout import qSlicerLayoutManager
+from host.main_window import qSlicerMainWindow
+from host.modules import load_module
 from host.mrml import MRMLWorld
 from host.strictness import warn
 from host.ui_loader import UiLoader
 from host.widgets import REGISTRY
 from host.widgets.base import StandInWidget
+
+
+BUILT_IN = Path(__file__).parent / "built_in"
+"""Stand-ins for modules of Slicer, loaded like any other."""
 
 
 class qSlicerModuleManager(StandInWidget, QtCore.QObject):
@@ -53,6 +61,13 @@ class qSlicerApplication(ApplicationMembers, StandInWidget, QtWidgets.QApplicati
         QtCore.QSettings.setPath(
             QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, self.temporaryPath
         )
+
+    def host_open_main_window(self) -> None:
+        """What an application with a main window has besides: layout, module choice, built-in panels."""
+        self._layout_manager = qSlicerLayoutManager(self)
+        self._main_window = qSlicerMainWindow()
+        for path in sorted(BUILT_IN.glob("*.py")):
+            load_module(path, panel=False)
 
     def moduleManager(self) -> qSlicerModuleManager:
         return self._module_manager
@@ -101,6 +116,8 @@ def start(*, testing: bool = True, main_window: bool = True) -> qSlicerApplicati
     app.host_setup(MRMLWorld(), CommandOptions(testing=testing, main_window=main_window))
     application.register(app)
     _record_exceptions()
+    if main_window:
+        app.host_open_main_window()
     return app
 
 
@@ -123,6 +140,3 @@ def _record_exceptions() -> None:
         previous(kind, error, trace)
 
     sys.excepthook = hook
-
-
-__all__ = ["panel", "provide_namespaces", "qSlicerApplication", "start"]
