@@ -16,12 +16,13 @@ from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.reading import read_image
 from SegDLEngine.images.writing import write_image
+from SegDLEngine.measurement.lesions import write_lesions
 from SegDLEngine.options import SegmentOptions
 from SegDLEngine.outputs import OutputFiles
 from SegDLEngine.pipeline import segment
 from SegDLEngine.protocol import Reporter
 from SegDLEngine.result import Result
-from SegDLEngine.writing_results import write_lesions, write_result
+from SegDLEngine.writing_results import write_result
 
 MODEL = "lung-tumor-unet2d"
 PHANTOM_SEED = 2026
