@@ -93,7 +93,7 @@ class RunningSpread:
     def std(self) -> torch.Tensor:
         """Population standard deviation (division by the number of passes)."""
         variance = self._squares / self._count - (self._sum / self._count) ** 2
-        return variance.clamp_(min=0).sqrt_()
+        return variance.clamp_(0, 0.25).sqrt_()
 
 
 def entropy(probability: torch.Tensor, activation: str) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""A region of interest: a box along the patient's axes in mm, RAS: (r_min, r_max, a_min, a_max, s_min, s_max)."""
+"""A region of interest: a box along the patient's axes.
+
+It is given as (r_min, r_max, a_min, a_max, s_min, s_max), millimetres in RAS.
+"""
 
 from __future__ import annotations
 
