@@ -20,7 +20,7 @@ _HOMES = {
 }
 """Where the public functions live; each is imported at its first use, so that a scene needs no Qt."""
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -54,17 +54,23 @@ class ProcessEnvironment:
         return name in self._variables
 
 
-class PlainModuleManager:
+class ModuleFinder:
+    """The part of the module manager that looks modules up."""
+
+    def module(self, name: str) -> Any:
+        """The object of a module by its name; None if there is no such module."""
+        return getattr(slicer.modules, name.lower(), None)
+
+    def modulesNames(self) -> list[str]:
+        objects = [item for name, item in vars(slicer.modules).items() if name.islower()]
+        return [item.name for item in objects if hasattr(item, "title")]
+
+
+class PlainModuleManager(ModuleFinder):
     """``slicer.app.moduleManager()`` without Qt: finds modules and calls slots about them."""
 
     def __init__(self) -> None:
         self._slots: dict[str, list[Any]] = {}
-
-    def module(self, name: str) -> Any:
-        return getattr(slicer.modules, name.lower(), None)
-
-    def modulesNames(self) -> list[str]:
-        return [item.name for item in vars(slicer.modules).values() if hasattr(item, "logic") and hasattr(item, "title")]
 
     def connect(self, signal: str, slot: Any) -> bool:
         self._slots.setdefault(signal.split("(")[0], []).append(slot)

@@ -19,7 +19,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-SOURCES = ("SegDL/*.py", "SegDL/SegDLLib/**/*.py", "SegDL/Resources/UI/*.ui", "SegDLTraining/*.py", "Testing/*.py")
+SOURCES = (
+    "SegDL/*.py",
+    "SegDL/SegDLLib/**/*.py",
+    "SegDL/Resources/UI/*.ui",
+    "SegDLTraining/*.py",
+    "Testing/*.py",
+)
 RARE = re.compile(
     r"Q(Graphics|StyleOption|OpenGL|Abstract(Audio|Network|Print|Socket)|Network|Ssl|Tcp|Udp|Local(Server|Socket)|Text(?!Edit|Cursor"
     r"|Browser)|Picture|Paint(?!er$)|Page|Mdi|Undo|Style(?!$)|Gesture|Pan|Pinch|Swipe|Tap|Tablet|Touch|Vector|Matrix|Quaternion|Xml"

@@ -135,5 +135,3 @@ def _failed(messages: Any, text: str) -> bool:
     if messages is not None:
         messages.AddMessage(vtk.vtkCommand.ErrorEvent, text)
     return False
-
-

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import slicer
 from PySide6 import QtCore, QtWidgets
 
 from host import views
-from host.widgets.base import SceneWidget, StandInWidget
+from host.widgets.base import StandInWidget
+from host.widgets.containers import qMRMLWidget
 
 
 class qMRMLSliceView(StandInWidget, QtWidgets.QWidget):
@@ -27,7 +27,7 @@ class qMRMLSliceView(StandInWidget, QtWidgets.QWidget):
     forceRender = scheduleRender
 
 
-class qMRMLSliceWidget(SceneWidget):
+class qMRMLSliceWidget(qMRMLWidget):
     """A slice view with its nodes and its logic."""
 
     def __init__(self, view: views.SliceView) -> None:
@@ -74,7 +74,7 @@ class qMRMLThreeDView(StandInWidget, QtWidgets.QWidget):
     resetCamera = scheduleRender = forceRender = resetFocalPoint
 
 
-class qMRMLThreeDWidget(SceneWidget):
+class qMRMLThreeDWidget(qMRMLWidget):
     """The 3D view with its node."""
 
     def __init__(self, view: views.ThreeDView) -> None:
@@ -152,4 +152,4 @@ class qSlicerLayoutManager(StandInWidget, QtCore.QObject):
     resumeRender = pauseRender
 
     def _layout_node(self) -> Any:
-        return slicer.mrmlScene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode")
+        return self._app.mrmlScene().GetFirstNodeByClass("vtkMRMLLayoutNode")

@@ -13,10 +13,8 @@ import slicer
 from host import application
 from host.strictness import property_types
 
-_MODULE_CLASS = "qSlicerScriptedLoadableModule"
 
-
-class ModuleObject:
+class qSlicerScriptedLoadableModule:
     """The application's object for a scripted module, ``parent`` of its module class.
 
     Takes the properties that Slicer's class has and refuses others.
@@ -41,15 +39,15 @@ class ModuleObject:
     def __getattr__(self, name: str) -> Any:
         if name in self._values:
             return self._values[name]
-        raise AttributeError(f"'{_MODULE_CLASS}' object has no attribute '{name}'")
+        raise AttributeError(f"'{_CLASS}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kind = property_types(_MODULE_CLASS).get(name)
+        kind = property_types(_CLASS).get(name)
         if kind is None:
-            raise AttributeError(f"'{name}' does not exist on {_MODULE_CLASS}")
+            raise AttributeError(f"'{name}' does not exist on {_CLASS}")
         expected = {"QString": str, "QStringList": (list, tuple), "bool": bool, "int": int}.get(kind)
         if expected and not isinstance(value, expected):
-            raise AttributeError(f"property '{name}' of {_MODULE_CLASS} does not accept {value!r}")
+            raise AttributeError(f"property '{name}' of {_CLASS} does not accept {value!r}")
         self._values[name] = value
 
     def logic(self) -> Any:
@@ -67,6 +65,9 @@ class ModuleObject:
         vars(self)["_representation"] = None
 
 
+_CLASS = qSlicerScriptedLoadableModule.__name__
+
+
 class LoadedModule:
     """A module in the host: what a test holds on to.
 
@@ -81,7 +82,7 @@ class LoadedModule:
     def __init__(self, path: Path) -> None:
         self.name = path.stem
         self.module = import_file(path)
-        self._object = ModuleObject(path)
+        self._object = qSlicerScriptedLoadableModule(path)
         self.instance = getattr(self.module, self.name)(self._object)
         if not self._object.title:
             raise ValueError(f"module {self.name}: the title is empty")

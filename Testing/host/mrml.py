@@ -72,7 +72,8 @@ class MRMLWorld:
         self.modules = self._module_logics()
         self._remote = self._data_input_output()
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
-        self._add_layout_node()
+        self._layout_logic = slicer.vtkMRMLLayoutLogic()
+        self._layout_logic.SetMRMLScene(self.scene)
         mirror_subject_hierarchy(self.scene)
 
     def module_logic(self, name: str) -> Any:
@@ -110,11 +111,6 @@ class MRMLWorld:
         manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
         remote.AddDataIOToScene()
         return remote, manager
-
-    def _add_layout_node(self) -> None:
-        layout = slicer.vtkMRMLLayoutNode()
-        layout.SetSingletonTag("vtkMRMLLayoutNode")
-        self.scene.AddNode(layout)
 
 
 def alias_kits() -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import slicer
 from PySide6 import QtWidgets
 
-from host.modules import ModuleObject
-from host.widgets.base import SceneWidget
+from host.modules import qSlicerScriptedLoadableModule
+from host.widgets.containers import qSlicerWidget
 
 
-class qSlicerScriptedLoadableModuleWidget(SceneWidget):
+class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     """Holds the layout that a module's widget class fills, and calls its setup, enter and exit."""
 
     @classmethod
-    def of_module(cls, module: ModuleObject) -> qSlicerScriptedLoadableModuleWidget:
+    def of_module(cls, module: qSlicerScriptedLoadableModule) -> qSlicerScriptedLoadableModuleWidget:
         panel = cls()
         panel._module = module
         panel._widget, panel._entered = None, False

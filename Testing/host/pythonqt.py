@@ -21,6 +21,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtNetwork, QtTest, QtUiTools, QtWidgets
 
 from host import signals
@@ -38,7 +39,7 @@ _raw_set = QtCore.QObject.__mro__[-2].__setattr__
 
 
 class StandIn:
-    """Base of the host's own versions of Slicer's classes; ``EMITS`` names the signals emitted from Python."""
+    """Base of the host's versions of Slicer's classes; ``EMITS`` names the signals emitted from Python."""
 
     EMITS: frozenset[str] | tuple[str, ...] = ()
 
@@ -94,22 +95,22 @@ def _called_by_host() -> bool:
 
 
 def _reader(raw: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    def __getattribute__(self: Any, name: str) -> Any:
+    def read(self: Any, name: str) -> Any:
         if name.startswith("__") or _called_by_host():
             return raw(self, name)
         return _read(self, name, raw)
 
-    return __getattribute__
+    return read
 
 
 def _writer(raw: Callable[[Any, str, Any], None]) -> Callable[[Any, str, Any], None]:
-    def __setattr__(self: Any, name: str, value: Any) -> None:
+    def write(self: Any, name: str, value: Any) -> None:
         if name.startswith("__") or _called_by_host():
             raw(self, name, value)
         else:
             _write(self, name, value, raw)
 
-    return __setattr__
+    return write
 
 
 def _read(self: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
@@ -135,8 +136,8 @@ def _read(self: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
             raise NotOnHost(f"Slicer's {cls.__name__} has '{name}', the host's stand-in does not")
         if isinstance(inspect.getattr_static(cls, name), property):
             return outward(raw(self, name))
-    if is_object and self.metaObject().indexOfProperty(name) >= 0 and name not in _METHODS.get(cls.__name__, ()):
-        return _read_property(self, name, raw)
+    if is_object and self.metaObject().indexOfProperty(name) >= 0:
+        return _read_property(self, name)
     try:
         value = raw(self, name)
     except AttributeError:
@@ -146,9 +147,10 @@ def _read(self: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
     return called_as_pythonqt(value, f"{cls.__name__}.{name}") if callable(value) else outward(value)
 
 
-def _read_property(self: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
+def _read_property(self: Any, name: str) -> Any:
     value = self.property(name)
-    if isinstance(value, int) and self.metaObject().property(self.metaObject().indexOfProperty(name)).isEnumType():
+    meta = self.metaObject().property(self.metaObject().indexOfProperty(name))
+    if isinstance(value, int) and meta.isEnumType():
         getter = getattr(type(self), name, None)
         return outward(getter(self)) if callable(getter) else value
     return outward(value)
@@ -273,12 +275,9 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "singleShot": _single_shot,
     "findChild": _find_child,
     "findChildren": _find_children,
-    "delete": lambda self: __import__("shiboken6").delete(self),
+    "delete": shiboken6.delete,
 }
 """Members that PythonQt adds or shows in a form of its own."""
-
-_METHODS: dict[str, frozenset[str]] = {}
-"""Names that became properties after Qt 5, per class: methods in Slicer."""
 
 
 class QtClass:

@@ -13,31 +13,25 @@ import slicer
 from PySide6 import QtCore, QtWidgets
 
 from host import application, pythonqt
-from host.application import ApplicationMembers, CommandOptions
+from host.application import ApplicationMembers, CommandOptions, ModuleFinder
 from host.layout import qSlicerLayoutManager
 from host.main_window import qSlicerMainWindow
-from host.modules import load_module
+from host.modules import load_module, qSlicerScriptedLoadableModule
 from host.mrml import MRMLWorld
+from host.panel import qSlicerScriptedLoadableModuleWidget  # noqa: F401  (registers itself)
 from host.strictness import warn
 from host.ui_loader import UiLoader
 from host.widgets import REGISTRY
 from host.widgets.base import StandInWidget
 
-
 BUILT_IN = Path(__file__).parent / "built_in"
 """Stand-ins for modules of Slicer, loaded like any other."""
 
 
-class qSlicerModuleManager(StandInWidget, QtCore.QObject):
+class qSlicerModuleManager(ModuleFinder, StandInWidget, QtCore.QObject):
     """``slicer.app.moduleManager()``."""
 
     EMITS = frozenset({"moduleLoaded(QString)", "moduleAboutToBeUnloaded(QString)"})
-
-    def module(self, name: str) -> Any:
-        return getattr(slicer.modules, name.lower(), None)
-
-    def modulesNames(self) -> list[str]:
-        return [item.name for item in vars(slicer.modules).values() if hasattr(item, "logic") and hasattr(item, "title")]
 
     def tell(self, signal: str, name: str) -> None:
         """Emit "moduleLoaded" or "moduleAboutToBeUnloaded"."""
@@ -126,9 +120,9 @@ def provide_namespaces() -> None:
     classes = {**pythonqt.qt_classes(), "QUiLoader": UiLoader}
     sys.modules["qt"] = pythonqt.Namespace("qt", classes)
     sys.modules["ctk"] = pythonqt.Namespace("ctk", REGISTRY)
-    for name, cls in REGISTRY.items():
-        if not name.startswith("ctk"):
-            setattr(slicer, name, pythonqt.qt_class(cls))
+    slicer_classes = [cls for name, cls in REGISTRY.items() if not name.startswith("ctk")]
+    for cls in (*slicer_classes, qSlicerScriptedLoadableModule):
+        setattr(slicer, cls.__name__, pythonqt.qt_class(cls))
 
 
 def _record_exceptions() -> None:

@@ -1,4 +1,4 @@
-"""Small Python modules of the application that scripted modules import: translation, packages, sample data."""
+"""Small Python modules of the application that modules import: translation, packages, sample data."""
 
 from __future__ import annotations
 
@@ -104,11 +104,13 @@ def pip_install(requirements: str | Iterable[str], **arguments: Any) -> None:
 
 def _installed(requirement: str) -> bool:
     match = re.match(r"\s*([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)", requirement)
+    if match is None:
+        raise ValueError(f"requirement {requirement!r} is not understood")
     try:
-        version = importlib.metadata.version(match[1]) if match else ""
+        version = importlib.metadata.version(match[1])
     except importlib.metadata.PackageNotFoundError:
         return False
-    return all(_accepts(version, bound.strip()) for bound in (match[2] if match else "").split(",") if bound.strip())
+    return all(_accepts(version, bound.strip()) for bound in match[2].split(",") if bound.strip())
 
 
 def _accepts(version: str, bound: str) -> bool:
@@ -151,11 +153,16 @@ class SampleDataLogic:
     ) -> None:
         lists = [_as_list(item) for item in (uris, fileNames, nodeNames, checksums)]
         if len({len(item) for item in lists if item}) > 1:
-            raise ValueError(f"sample data {sampleName!r}: uris, file names, node names, checksums differ in number")
+            raise ValueError(f"sample data {sampleName!r}: the lists differ in length")
         if thumbnailFileName and not Path(thumbnailFileName).is_file():
             raise ValueError(f"sample data {sampleName!r}: the thumbnail {thumbnailFileName} does not exist")
-        arguments = {"thumbnailFileName": thumbnailFileName, "customDownloader": customDownloader}
-        arguments |= {"loadFileType": loadFileType, "loadFiles": loadFiles, "loadFileProperties": loadFileProperties}
+        arguments = {
+            "thumbnailFileName": thumbnailFileName,
+            "customDownloader": customDownloader,
+            "loadFileType": loadFileType,
+            "loadFiles": loadFiles,
+            "loadFileProperties": loadFileProperties,
+        }
         sample_data.append(SampleDataSource(sampleName or "", category or "", *lists, arguments))
 
 

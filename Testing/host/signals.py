@@ -128,7 +128,10 @@ def default_signature(sender: QtCore.QObject, name: str) -> str:
     meta = sender.metaObject()
     for index in range(meta.methodCount()):
         method = meta.method(index)
-        if method.methodType() == QtCore.QMetaMethod.MethodType.Signal and bytes(method.name()).decode() == name:
+        if (
+            method.methodType() == QtCore.QMetaMethod.MethodType.Signal
+            and bytes(method.name()).decode() == name
+        ):
             return bytes(method.methodSignature()).decode()
     raise AttributeError(f"{type(sender).__name__} has no signal {name}")
 

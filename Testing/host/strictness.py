@@ -24,7 +24,7 @@ DECORATED = {"qSlicerApplication": frozenset({"testingEnabled"})}
 _messages: list[str] = []
 
 
-class NotOnHost(AttributeError):  # noqa: N818
+class NotOnHost(AttributeError):
     """A member that Slicer has but that the host's stand-in does not offer yet."""
 
 

@@ -129,7 +129,9 @@ class SliceView(_View):
         self.composite = self.logic.GetSliceCompositeNode()
         self.logic.ResizeSliceNode(*size)
 
-    def show(self, background: Any = None, foreground: Any = None, label: Any = None, opacity: float = 0.5) -> None:
+    def show(
+        self, background: Any = None, foreground: Any = None, label: Any = None, opacity: float = 0.5
+    ) -> None:
         """Choose the volumes of the view; ``opacity`` is that of the foreground."""
         self.composite.SetBackgroundVolumeID(background.GetID() if background else None)
         self.composite.SetForegroundVolumeID(foreground.GetID() if foreground else None)
@@ -215,7 +217,9 @@ class ViewLayout:
         self.slices = {name: SliceView(app, name, size=size) for name in SLICE_VIEWS}
         self.threed = ThreeDView(app, size=size)
 
-    def show(self, background: Any = None, foreground: Any = None, label: Any = None, opacity: float = 0.5) -> None:
+    def show(
+        self, background: Any = None, foreground: Any = None, label: Any = None, opacity: float = 0.5
+    ) -> None:
         """Choose the volumes of all slice views and fit them."""
         for view in self.slices.values():
             view.show(background, foreground, label, opacity)
@@ -265,5 +269,3 @@ def _append(images: Sequence[Any], axis: int) -> Any:
         appender.AddInputData(image)
     appender.Update()
     return appender.GetOutput()
-
-

@@ -59,7 +59,11 @@ def _converted(value: Any, kind: str, name: str, widget: Any) -> Any:
         return float(value)
     if kind == "QString" and isinstance(value, str):
         return value
-    if kind == "QStringList" and isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+    if (
+        kind == "QStringList"
+        and isinstance(value, (list, tuple))
+        and all(isinstance(item, str) for item in value)
+    ):
         return tuple(value)
     raise AttributeError(
         f"property '{name}' of {type(widget).__name__} does not accept {type(value).__name__} ({value!r})"

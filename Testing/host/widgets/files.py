@@ -90,7 +90,7 @@ class ctkPathLineEdit(StandInWidget, QtWidgets.QWidget):
             self.emit_signal("validInputChanged(bool)", valid)
 
     def _accepts(self, path: str) -> bool:
-        """True when the path is of the kind that ``filters`` asks for; a file to be written need not exist."""
+        """True for a path of the kind that ``filters`` asks for; a file to be written need not exist."""
         kinds = self.filters & (self.Dirs | self.Files)
         if self.filters & self.Writable and kinds & self.Files:
             return os.path.isdir(os.path.dirname(os.path.abspath(path)))

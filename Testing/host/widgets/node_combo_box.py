@@ -175,7 +175,8 @@ class qMRMLNodeComboBox(SceneWidget):
         if node.GetHideFromEditors() and not self.showHidden:
             return False
         if not any(
-            node.IsA(kind) if self.showChildNodeTypes else node.GetClassName() == kind for kind in self.nodeTypes
+            node.IsA(kind) if self.showChildNodeTypes else node.GetClassName() == kind
+            for kind in self.nodeTypes
         ):
             return False
         if any(node.IsA(kind) for kind in self.hideChildNodeTypes):

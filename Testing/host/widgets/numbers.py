@@ -23,7 +23,9 @@ class ctkDoubleSpinBox(StandInWidget, QtWidgets.QWidget):
     value = property(lambda self: self._spin.value(), _set_value)
     minimum = property(lambda self: self._spin.minimum(), lambda self, value: self._spin.setMinimum(value))
     maximum = property(lambda self: self._spin.maximum(), lambda self, value: self._spin.setMaximum(value))
-    singleStep = property(lambda self: self._spin.singleStep(), lambda self, value: self._spin.setSingleStep(value))
+    singleStep = property(
+        lambda self: self._spin.singleStep(), lambda self, value: self._spin.setSingleStep(value)
+    )
     decimals = property(lambda self: self._spin.decimals(), lambda self, value: self._spin.setDecimals(value))
     prefix = property(lambda self: self._spin.prefix(), lambda self, value: self._spin.setPrefix(value))
     suffix = property(lambda self: self._spin.suffix(), lambda self, value: self._spin.setSuffix(value))
@@ -120,7 +122,9 @@ class ctkSliderWidget(StandInWidget, QtWidgets.QWidget):
 class ctkRangeWidget(StandInWidget, QtWidgets.QWidget):
     """Two spin boxes for the ends of an interval."""
 
-    EMITS = frozenset({"valuesChanged(double,double)", "minimumValueChanged(double)", "maximumValueChanged(double)"})
+    EMITS = frozenset(
+        {"valuesChanged(double,double)", "minimumValueChanged(double)", "maximumValueChanged(double)"}
+    )
 
     def _apply(self, _value: Any = None) -> None:
         for spin in (self._low, self._high):

@@ -7,20 +7,19 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from host.widgets.base import Observers, Property, SceneWidget, compact_layout
+from host.widgets.base import Observers, Property, compact_layout
+from host.widgets.containers import qMRMLWidget
 
 VISIBLE_COLUMN, COLOR_COLUMN, OPACITY_COLUMN, NAME_COLUMN = range(4)
 
 
-class qMRMLSegmentsTableView(SceneWidget):
+class qMRMLSegmentsTableView(qMRMLWidget):
     """Lists the segments of a segmentation; the user switches them on and off and renames them.
 
     As in Slicer it follows the segmentation and its display node.
     """
 
-    EMITS = frozenset(
-        {"mrmlSceneChanged(vtkMRMLScene*)", "selectionChanged(QItemSelection,QItemSelection)"}
-    )
+    EMITS = frozenset({"mrmlSceneChanged(vtkMRMLScene*)", "selectionChanged(QItemSelection,QItemSelection)"})
 
     def _show_columns(self, _value: Any = None) -> None:
         shown = (self.visibilityColumnVisible, self.colorColumnVisible, self.opacityColumnVisible, True)
@@ -151,7 +150,7 @@ class qMRMLSegmentsTableView(SceneWidget):
         self._table.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode(self.selectionMode))
 
 
-class qMRMLSegmentEditorWidget(SceneWidget):
+class qMRMLSegmentEditorWidget(qMRMLWidget):
     """The shell of the Segment Editor: it remembers its nodes in the editor node and has no effects."""
 
     EMITS = frozenset(
