@@ -6,10 +6,11 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.preprocessing.lungs.components import edge_values, largest
-from SegDLEngine.preprocessing.lungs.planes import bounding_box, opening, pack, unpack
+from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate, erode, pack, unpack
 
 FREE_AIR_HU = -950.0
 LUNG_HU = (-900.0, -400.0)
+SMALLEST_CUT = 0.1
 
 
 def find_tissue(
@@ -17,9 +18,18 @@ def find_tissue(
 ) -> np.ndarray:
     """The largest component of HU > ``tissue_hu`` after an in-plane opening; bool (k, j, i).
 
-    The opening cuts what only touches the patient: table sheets, blankets, tubes.
+    The opening cuts what only touches the patient: table sheets, blankets, tubes.  What its erosion has
+    separated lies at least two radii apart, so that every second row and column tell the components.
     """
-    return largest(opening(hu > tissue_hu, spacing[1:], opening_mm))
+    core = erode(hu > tissue_hu, spacing[1:], opening_mm)
+    step = 2 if opening_mm >= 2 * max(spacing[1:]) else 1
+    sampled = largest(core[:, ::step, ::step])
+    if step > 1:
+        rows, columns = core.shape[1:]
+        core &= sampled.repeat(step, axis=1)[:, :rows].repeat(step, axis=2)[:, :, :columns]
+    else:
+        core = sampled
+    return dilate(core, spacing[1:], opening_mm)
 
 
 def find_padding(hu: np.ndarray) -> np.ndarray:
@@ -62,9 +72,10 @@ def fill_body(
     """The body with what it encloses (lungs, bowel, airways), and whether the field of view cuts a lung.
 
     What reaches the edge of a slice or the padding is outside, unless it is a lung that the field of view
-    cuts: at least ``minimum_pixels`` large, with a median density of parenchyma (``LUNG_HU``; pockets of air
-    between skin folds measure less, as does emphysema, which is lost where it is cut) and held by tissue.  A
-    volume without any free air lies inside the patient; there whatever is denser than free air is lung.
+    cuts: with the median density of parenchyma (``LUNG_HU``; pockets of air between skin folds measure less,
+    as does emphysema, which is lost where it is cut) and held by tissue.  A volume without any free air lies
+    inside the patient; there whatever is denser than free air is lung.  A lung is told as cut when the part
+    in a slice has ``minimum_pixels``; parts down to a tenth of that are kept.
     """
     whole = np.zeros(hu.shape, bool)
     box = bounding_box(tissue, (0, 1, 1))
@@ -89,20 +100,20 @@ def fill_body(
         inside = ~at_edge
         inside[0] = False
         region[k] = tissue[k] | inside[labels]
-        for number in np.flatnonzero(at_edge & (counts >= minimum_pixels)):
+        for number in np.flatnonzero(at_edge & (counts >= SMALLEST_CUT * minimum_pixels)):
             middle = _median_air(hu[k], labels, number, air_hu)
             if FREE_AIR_HU < middle < LUNG_HU[1]:
                 doubtful.append((k, middle, labels == number))
-            free_air |= middle <= FREE_AIR_HU
+            free_air |= middle <= FREE_AIR_HU and bool(counts[number] >= minimum_pixels)
     cut = False
     for k, middle, part in doubtful:
         if not free_air or (middle > LUNG_HU[0] and _held_by(part, tissue[k])):
             region[k] |= part
-            cut = True
+            cut = cut or int(np.count_nonzero(part)) >= minimum_pixels
     return whole, cut
 
 
-def _median_air(hu: np.ndarray, labels: np.ndarray, number: int, air_hu: float) -> float:
+def _median_air(hu: np.ndarray, labels: np.ndarray, number: int | np.integer, air_hu: float) -> float:
     """Median of the air of one label of a slice, from every third row and column; 0 without air."""
     values = hu[::3, ::3][labels[::3, ::3] == number]
     air = values[values < air_hu]

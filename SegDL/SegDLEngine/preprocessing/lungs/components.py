@@ -13,10 +13,8 @@ def edge_values(plane: np.ndarray) -> np.ndarray:
 
 def label(mask: np.ndarray, connectivity: int = 6) -> tuple[np.ndarray, int]:
     """Labels (0 = background) of the connected components of a mask, and how many there are."""
-    labels, count = cc3d.connected_components(
-        mask, connectivity=connectivity, binary_image=True, return_N=True
-    )
-    return labels, int(count)
+    found = cc3d.connected_components(mask, connectivity=connectivity, binary_image=True, return_N=True)  # type: ignore[call-overload]
+    return found[0], int(found[1])
 
 
 def largest(mask: np.ndarray, connectivity: int = 6) -> np.ndarray:
@@ -50,7 +48,7 @@ def split_by_area(mask: np.ndarray, minimum_pixels: float) -> tuple[np.ndarray, 
 
 
 def fill_holes(mask: np.ndarray, maximum_pixels: float) -> np.ndarray:
-    """Every slice with its holes filled that have at most ``maximum_pixels``; the edge is no wall of a hole."""
+    """Every slice with its holes of at most ``maximum_pixels`` filled; the edge is no wall of a hole."""
     filled = mask.copy()
     for k, plane in enumerate(mask):
         if plane.any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
+from SegDLEngine.preprocessing.lungs.components import label
 from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate
 
 SKIN_MM = 4.0
@@ -31,27 +32,40 @@ def find_couch(
         return couch
     profile = body.sum(axis=(0, 2))
     centre_row = int(np.average(np.arange(profile.size), weights=profile))
-    width_mm = (box[2].stop - box[2].start) * spacing[2]
     behind = (slice(None), slice(centre_row, None))
     dense = (hu[behind] > dense_hu) & ~dilate(body[behind], spacing[1:], SKIN_MM)
-    labels = cc3d.connected_components(dense, connectivity=26, binary_image=True)
-    statistics = cc3d.statistics(labels)
-    for number in range(1, len(statistics["voxel_counts"])):
-        part = statistics["bounding_boxes"][number]
-        length, depth, width = (
-            (side.stop - side.start) * step for side, step in zip(part, spacing, strict=True)
-        )
-        if width < minimum_width * width_mm:
+    labels, count = label(_halve(dense), connectivity=26)
+    boxes = cc3d.statistics(labels)["bounding_boxes"]
+    body_mm = (box[2].stop - box[2].start) * spacing[2]
+    tables = np.zeros(dense.shape, bool)
+    for number in range(1, count + 1):
+        part = boxes[number]
+        length_mm = (part[0].stop - part[0].start) * spacing[0]
+        width_mm = (part[2].stop - part[2].start) * 2 * spacing[2]
+        if width_mm < minimum_width * body_mm:
             continue
-        volume = float(statistics["voxel_counts"][number]) * float(np.prod(spacing))
-        thickness = min(volume / (length * width), depth)
-        if width >= minimum_aspect * thickness:
-            _add_below(couch[behind], labels == number, part)
-    couch &= ~body
+        table = np.zeros(dense.shape, bool)
+        _double(labels == number, table)
+        table &= dense
+        thickness_mm = np.count_nonzero(table) * float(np.prod(spacing)) / (length_mm * width_mm)
+        if width_mm >= minimum_aspect * thickness_mm:
+            tables |= table
+    if tables.any():
+        np.maximum.accumulate(tables, axis=1, out=couch[behind])
+        couch &= ~body
     return couch
 
 
-def _add_below(couch: np.ndarray, table: np.ndarray, box: tuple[slice, slice, slice]) -> None:
-    """Mark the table and everything behind its upper surface, down to the last row."""
-    down = (box[0], slice(box[1].start, None), box[2])
-    couch[down] |= np.maximum.accumulate(table[down], axis=1)
+def _halve(mask: np.ndarray) -> np.ndarray:
+    """Half the rows and columns: true where any of 2x2 pixels is."""
+    even = np.pad(mask, ((0, 0), (0, mask.shape[1] % 2), (0, mask.shape[2] % 2)))
+    rows = even[:, ::2] | even[:, 1::2]
+    return rows[:, :, ::2] | rows[:, :, 1::2]
+
+
+def _double(half: np.ndarray, whole: np.ndarray) -> None:
+    """Repeat every pixel of ``half`` twice along j and i into ``whole``."""
+    for row in (0, 1):
+        for column in (0, 1):
+            view = whole[:, row::2, column::2]
+            view[:] = half[:, : view.shape[1], : view.shape[2]]

@@ -22,8 +22,9 @@ def add_hilum(
     """
     hull = np.zeros_like(lungs)
     for k in np.flatnonzero(lungs.any(axis=(1, 2))):
-        inside = columns is not None and first <= k < first + len(columns)
-        split = int(np.clip(round(float(columns[k - first])), 0, lungs.shape[2])) if inside else 0
+        split = 0
+        if columns is not None and first <= k < first + len(columns):
+            split = int(np.clip(round(float(columns[k - first])), 0, lungs.shape[2]))
         _fill_hull(lungs[k, :, :split], hull[k, :, :split])
         _fill_hull(lungs[k, :, split:], hull[k, :, split:])
     return lungs | (hull & dilate(lungs, spacing[1:], reach_mm))

@@ -64,9 +64,9 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
     """Isolate the lung region of a CT in HU; ``constants`` replace fields of ``LungConstants``.
 
     Order: body, couch, air inside the body, airways out, region growing, the pair, vessels closed, spine
-    axis, hilum, mirrored union, closing, margin.  The closing (``smoothing_mm``) is the published code's opening of
-    the complement, seven times by a disc of radius 4 pixels: it joins the mirrored lung with a tumour at the
-    hilum or mediastinum that neither lung reaches.  What lies outside the body is never part of the region.
+    axis, hilum, mirrored union, closing, margin.  The closing (``smoothing_mm``) is the published code's
+    opening of the complement, seven times by a disc of radius 4 pixels: it joins the lungs with a tumour at
+    the mediastinum that neither reaches.  What lies outside the body is never part of the region.
 
     Without lung air all masks but the body are empty and the report warns with the code ``no_lungs``.
     Raises ModelError for an unknown constant.
@@ -91,7 +91,7 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
         air = (hu_box < settings.air_hu) & body_box
         large, small = split_by_area(air, settings.small_mm2 / pixel_mm2)
     with clock.stage("airways"):
-        airways = find_airways(hu_box, small, settings.gas_hu)
+        airways = find_airways(hu_box, air, small, spacing, settings.gas_hu)
     with clock.stage("growing"):
         grown = grow(large, air & ~airways)
     with clock.stage("pair"):

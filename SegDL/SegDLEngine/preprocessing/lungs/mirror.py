@@ -6,7 +6,7 @@ import numpy as np
 
 
 def overhang(mask: np.ndarray, columns: np.ndarray) -> tuple[int, int]:
-    """How many columns the mirror image may reach beyond the left and the right edge of ``mask`` (k, j, i)."""
+    """How many columns the mirror image may reach beyond the left and right edge of ``mask`` (k, j, i)."""
     used = np.flatnonzero(mask.any(axis=(0, 1)))
     if used.size == 0:
         return 0, 0

@@ -18,9 +18,9 @@ def keep_pair(
     """The largest component and its partners, bool (k, j, i), and their voxel counts, descending.
 
     Components whose median is below ``gas_hu`` are stomach or bowel, not lung.  The partner is the largest
-    other component whose size is in (``minimum_ratio``, 1] of the first; equal sizes keep both.  Beyond report
-    001, components above ``remnant_ratio`` of the first are kept too, the aerated rest of a collapsed or
-    consolidated lung; None turns that off.
+    other component whose size is in (``minimum_ratio``, 1] of the first; equal sizes keep both.  Beyond
+    report 001, components above ``remnant_ratio`` of the first are kept too, the aerated rest of a collapsed
+    or consolidated lung; None turns that off.
     """
     box = bounding_box(air)
     pair = np.zeros(air.shape, bool)

@@ -1,8 +1,8 @@
 """In-plane binary morphology with exact discs, on eight slices at a time.
 
 Masks are bool (k, j, i).  Eight slices share one byte, so that a shift-and-or moves eight voxels; a disc is
-taken apart into its rows: the mask is widened step by step along i, and each width is added at the two rows of
-the disc that have it.  A disc of radius r costs about 2 r_i + 2 r_j passes over an eighth of the volume.
+taken apart into its rows: the mask is widened step by step along i, and each width is added at the two rows
+of the disc that have it.  A disc of radius r costs about 2 r_i + 2 r_j passes over an eighth of the volume.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ def _dilate_packed(packed: np.ndarray, widths: list[int]) -> np.ndarray:
 def bounding_box(
     mask: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)
 ) -> tuple[slice, slice, slice] | None:
-    """The slices of the smallest box of the true voxels, widened by ``margin`` (k, j, i) inside the array."""
-    along_k = mask.any(axis=(1, 2))
+    """The slices of the smallest box of the true voxels, widened by ``margin`` (k, j, i) inside the array;
+    None for an empty mask."""
+    along_k = np.any(mask, axis=(1, 2))
     if not along_k.any():
         return None
-    plane = mask.any(axis=0)
+    plane = np.any(mask, axis=0)
     box = []
-    for line, extra in zip((along_k, plane.any(axis=1), plane.any(axis=0)), margin, strict=True):
+    for line, extra in zip((along_k, np.any(plane, axis=1), np.any(plane, axis=0)), margin, strict=True):
         true = np.flatnonzero(line)
         box.append(slice(max(int(true[0]) - extra, 0), min(int(true[-1]) + 1 + extra, line.size)))
     return box[0], box[1], box[2]
@@ -83,8 +84,13 @@ def dilate(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) -> 
     return result
 
 
+def erode(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) -> np.ndarray:
+    """Each slice eroded by the disc; what lies beyond the image edge counts as true."""
+    return unpack(~_dilate_packed(~pack(mask), disk_widths(spacing, radius_mm)), mask.shape[0])
+
+
 def opening(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) -> np.ndarray:
-    """Each slice opened by the disc; what lies beyond the image edge counts as true, so edges do not erode."""
+    """Each slice opened by the disc; what lies beyond the image edge counts as true."""
     widths = disk_widths(spacing, radius_mm)
     eroded = ~_dilate_packed(~pack(mask), widths)
     return unpack(_dilate_packed(eroded, widths), mask.shape[0])

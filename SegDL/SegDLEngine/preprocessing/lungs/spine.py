@@ -1,4 +1,4 @@
-"""The spine axis: where the bone behind the lungs, projected on the coronal plane, is densest in each slice."""
+"""The spine axis: where the bone behind the lungs, projected on the coronal plane, is densest."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def find_vertebrae(
     and spinal canal are closed, then what is as thin as a rib is opened away.
     """
     depth = int(depth_mm / spacing[1])
-    last_rows = lungs.shape[1] - 1 - np.argmax(lungs.any(axis=2)[:, ::-1], axis=1)
+    last_rows = lungs.shape[1] - 1 - np.argmax(np.any(lungs, axis=2)[:, ::-1], axis=1)
     bone = (hu > bone_hu) & body
     for k, row in enumerate(last_rows):
         bone[k, : max(int(row) - depth, 0)] = False
