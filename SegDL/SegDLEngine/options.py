@@ -77,7 +77,7 @@ class SegmentOptions:
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
         raise InputError(f"Option '{name}' is {value!r}.", hint=f"Use a whole number from {low} to {high}.")
 
 

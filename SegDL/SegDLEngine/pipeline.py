@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -33,9 +33,8 @@ from SegDLEngine.protocol import Reporter
 from SegDLEngine.result import Result
 
 if TYPE_CHECKING:
-    import torch
-
     from SegDLEngine.inference.runtime import Runtime
+    from SegDLEngine.networks.network import Network
 
 Source = Image | str | os.PathLike[str]
 
@@ -68,7 +67,7 @@ def segment(
     reference = images[card.reference]
     prepared = run_steps(PreparedCase(images, card.reference, reporter=reporter), plan.preprocessing)
     view = View.of(prepared, card)
-    network = found.build()
+    network = cast("Network", found.build())
     if options.roi is not None:
         view = view.cropped(options.roi, network, plan)
     prediction, runtime = _predict(network, view, plan, options, reporter)
@@ -203,7 +202,7 @@ class View:
         channels[present] = case.channels([card.input_names[number] for number in present])
         return cls(channels, case.grid, case.masks)
 
-    def cropped(self, region: tuple[float, ...], network: torch.nn.Module, plan: Plan) -> View:
+    def cropped(self, region: tuple[float, ...], network: Network, plan: Plan) -> View:
         """Only what the network needs for the region; raises InputError if there is nothing of it here."""
         reach = network.receptive_field // 2 + 1
         context = max(abs(int(offset)) for offset in plan.inference.get("context", (0,)))
@@ -225,7 +224,7 @@ class View:
 
 
 def _predict(
-    network: torch.nn.Module, view: View, plan: Plan, options: SegmentOptions, reporter: Reporter
+    network: Network, view: View, plan: Plan, options: SegmentOptions, reporter: Reporter
 ) -> tuple[Prediction, Runtime]:
     from SegDLEngine.inference.predict import predict
     from SegDLEngine.inference.runtime import choose_runtime

@@ -6,16 +6,19 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from SegDLEngine.errors import ModelError, SegDLError
 from SegDLEngine.inference.memory import LiveBytes
 from SegDLEngine.inference.monte_carlo import RunningSpread, entropy, sampled_dropout
 from SegDLEngine.inference.runtime import DTYPES, Runtime, has_fast_bf16
+from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 
 ACTIVATIONS = ("sigmoid", "softmax")
@@ -53,7 +56,7 @@ class Executor:
     """
 
     def __init__(
-        self, network: nn.Module, runtime: Runtime, reporter: Reporter, *, activation: str, batch: int
+        self, network: Network, runtime: Runtime, reporter: Reporter, *, activation: str, batch: int
     ):
         if activation not in ACTIVATIONS:
             raise ModelError(
@@ -172,25 +175,24 @@ class Executor:
             torch.cuda.empty_cache()
         self._network = self._prepared()
 
-    def _prepared(self) -> nn.Module:
-        network = fold_batch_norm(copy.deepcopy(self._source).eval())
-        return network.to(
-            device=self.runtime.device, dtype=DTYPES[self.runtime.precision], memory_format=self._format
-        )
+    def _prepared(self) -> Network:
+        network = copy.deepcopy(self._source).eval()
+        fold_batch_norm(network)
+        network = network.to(self.runtime.device, DTYPES[self.runtime.precision])
+        # PyTorch documents this keyword, its type stubs do not know it.
+        return network.to(memory_format=self._format)  # type: ignore[call-overload]
 
-    def _prefix(self, images: np.ndarray) -> object:
-        """What all passes over this batch share; the input itself for a network that has no such split."""
+    def _prefix(self, images: np.ndarray) -> Any:
+        """What all passes over this batch share."""
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(
             device=self.runtime.device, dtype=DTYPES[self.runtime.precision]
         )
         batch = batch.contiguous(memory_format=self._format)
-        return self._network.shared_prefix(batch) if hasattr(self._network, "shared_prefix") else batch
+        return self._network.shared_prefix(batch)
 
-    def _finish(self, prefix: object) -> torch.Tensor:
+    def _finish(self, prefix: Any) -> torch.Tensor:
         """Probabilities of all classes in float32, so that sums over passes do not lose digits."""
-        has_split = hasattr(self._network, "from_prefix")
-        logits = self._network.from_prefix(prefix) if has_split else self._network(prefix)
-        logits = logits.float()
+        logits = self._network.from_prefix(prefix).float()
         return torch.sigmoid(logits) if self._activation == "sigmoid" else torch.softmax(logits, dim=1)
 
     def _foreground(self, probability: torch.Tensor) -> np.ndarray:
@@ -199,14 +201,13 @@ class Executor:
         return probability.contiguous().cpu().numpy()
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def fold_batch_norm(network: nn.Module) -> None:
     """Fold each batch norm, in evaluation mode, into the convolution before it; changes ``network``.
 
     Applies to modules with a ``conv`` followed by a ``norm``, as ``ConvUnit``.
     """
     for module in network.modules():
-        norm = getattr(module, "norm", None)
-        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
-            module.conv = fuse_conv_bn_eval(module.conv, norm)
+        conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
+        if isinstance(norm, _BatchNorm) and isinstance(conv, (nn.Conv2d, nn.Conv3d)):
+            module.conv = fuse_conv_bn_eval(conv, norm)
             module.norm = nn.Identity()
-    return network

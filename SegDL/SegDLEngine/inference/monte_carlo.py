@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +12,16 @@ from torch import nn
 
 from SegDLEngine.errors import ModelError
 
-_ELEMENTWISE = (nn.Dropout,)
+Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
 _CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
-def dropout_modules(network: nn.Module) -> list[nn.Module]:
+def dropout_modules(network: nn.Module) -> list[Dropout]:
     """The network's dropout modules, in the order of its definition.
 
     Raises ModelError if there are none: such a network has no Monte Carlo uncertainty.
     """
-    found = [module for module in network.modules() if isinstance(module, _ELEMENTWISE + _CHANNELWISE)]
+    found = [module for module in network.modules() if isinstance(module, Dropout)]
     if not found:
         raise ModelError(
             "The network has no dropout layers, so it cannot give Monte Carlo uncertainty.",
@@ -37,7 +38,7 @@ def sampled_dropout(network: nn.Module, seed: int, sample: int, items: Sequence[
     item and layer alone: not on the batch size, on other random numbers, or on how often a layer was run.
     """
     handles = [
-        module.register_forward_hook(_dropper(seed, sample, items, layer))
+        module.register_forward_hook(_dropper(module.p, seed, sample, items, layer))
         for layer, module in enumerate(dropout_modules(network))
     ]
     try:
@@ -47,12 +48,12 @@ def sampled_dropout(network: nn.Module, seed: int, sample: int, items: Sequence[
             handle.remove()
 
 
-def _dropper(seed: int, sample: int, items: Sequence[int], layer: int):
+def _dropper(rate: float, seed: int, sample: int, items: Sequence[int], layer: int) -> Callable[..., Any]:
     def drop(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         features = inputs[0]
-        if module.p == 0:
+        if rate == 0:
             return features
-        keep = 1.0 - float(module.p)
+        keep = 1.0 - rate
         spatial = (1,) * (features.dim() - 2) if isinstance(module, _CHANNELWISE) else features.shape[2:]
         shape = (features.shape[1], *spatial)
         masks = torch.empty((len(items), *shape), dtype=features.dtype, device=features.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import cc3d
 import numpy as np
@@ -62,7 +62,7 @@ def components(
     minimum_slices: int = 1,
     minimum_ml: float = 0.0,
     keep: str = "all",
-    connectivity: int = 26,
+    connectivity: Literal[6, 18, 26] = 26,
 ) -> Image:
     """Remove 3D components, label by label, and of the rest keep all or the largest of each label.
 
@@ -71,6 +71,10 @@ def components(
     """
     if keep not in ("all", "largest"):
         raise ModelError(f"Postprocessing step 'components': keep '{keep}' is neither 'all' nor 'largest'.")
+    if connectivity not in (6, 18, 26):
+        raise ModelError(
+            f"Postprocessing step 'components': connectivity {connectivity} is none of 6, 18, 26."
+        )
     result = np.zeros_like(labels.array)
     for value in np.unique(labels.array[labels.array > 0]):
         found, count = cc3d.connected_components(

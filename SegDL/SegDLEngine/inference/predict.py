@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.monte_carlo import dropout_modules
 from SegDLEngine.inference.prediction import Prediction
 from SegDLEngine.inference.runtime import Runtime
 from SegDLEngine.inference.slices import predict_slices
+from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 
 MODES: dict[str, Callable[..., Prediction]] = {"slices": predict_slices}
 
 
 def predict(
-    network: torch.nn.Module,
+    network: Network,
     channels: np.ndarray,
     settings: Mapping[str, Any],
     runtime: Runtime,

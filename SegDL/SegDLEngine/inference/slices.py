@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.execution import Executor
 from SegDLEngine.inference.prediction import Prediction
 from SegDLEngine.inference.runtime import Runtime, is_out_of_memory
+from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 
 # On a CPU larger batches gain nothing, but delay a cancel and need memory.
@@ -78,7 +78,7 @@ class _Slices:
 
 
 def predict_slices(
-    network: torch.nn.Module,
+    network: Network,
     channels: np.ndarray,
     settings: Mapping[str, Any],
     runtime: Runtime,
@@ -107,7 +107,7 @@ def predict_slices(
     return Prediction(volumes["probability"], mean, volumes.get("std"), volumes.get("entropy"))
 
 
-def _check_channels(network: torch.nn.Module, found: int) -> None:
+def _check_channels(network: Network, found: int) -> None:
     expected = network.report_input[0]
     if found != expected:
         raise ModelError(

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cc3d
 import numpy as np
@@ -36,7 +36,7 @@ COLUMNS = (
     "mean_uncertainty",
     "centroid_ras",
 )
-_CONNECTIVITY = 26
+_CONNECTIVITY: Final = 26
 
 
 def lesion_table(

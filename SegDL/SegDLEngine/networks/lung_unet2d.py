@@ -7,11 +7,13 @@ segmentation of non-small cell lung cancer computed tomography images") publishe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
 
 from SegDLEngine.networks.blocks import ConcatConvUnit, ConvUnit, SameConv2d, dropout_layers, receptive_field
+from SegDLEngine.networks.network import Network
 
 
 class Decoder(nn.Module):
@@ -42,7 +44,7 @@ class SharedPrefix:
     skip_parts: tuple[torch.Tensor, ...]
 
 
-class LungUNet2d(nn.Module):
+class LungUNet2d(Network):
     """2D U-Net; (N, in_channels, j, i) to logits (N, out_channels, j, i), sigmoid or softmax outside.
 
     The defaults are the report's network with 31,031,685 parameters.  Its input is the harmonised CT in
@@ -104,16 +106,20 @@ class LungUNet2d(nn.Module):
     def shared_prefix(self, slices: torch.Tensor) -> SharedPrefix:
         """All that precedes or bypasses the dropout layers; compute it once, then ``from_prefix``."""
         *skips, last = self._before_dropout(slices)
-        steady = zip(self.decoder[1:], reversed(skips), strict=True)
+        steady = zip(self._decoders()[1:], reversed(skips), strict=True)
         return SharedPrefix(last, tuple(decoder.first.skip_part(skip) for decoder, skip in steady))
 
     def from_prefix(self, prefix: SharedPrefix) -> torch.Tensor:
         """Logits of one pass: equal to ``forward`` but for rounding, given the same dropout masks."""
         skip, below = self._drop_and_descend(prefix.features)
-        below = self.decoder[0](skip, below)
-        for decoder, part in zip(self.decoder[1:], prefix.skip_parts, strict=True):
+        first, *others = self._decoders()
+        below = first(skip, below)
+        for decoder, part in zip(others, prefix.skip_parts, strict=True):
             below = decoder.from_skip_part(part, below)
         return self.output(self.head(below))
+
+    def _decoders(self) -> list[Decoder]:
+        return cast("list[Decoder]", list(self.decoder))
 
     def _before_dropout(self, slices: torch.Tensor) -> list[torch.Tensor]:
         """Outputs of all encoder levels but the bottom one."""

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from SegDLEngine.networks.blocks import ConvUnit, SameConv2d, dropout_layers, receptive_field
+from SegDLEngine.networks.network import Network
 
 
-class LungUNet2dSmall(nn.Module):
+class LungUNet2dSmall(Network):
     """(N, in_channels, j, i) to logits (N, out_channels, j, i), sigmoid outside; 23,017 parameters.
 
     Encoder of single 3x3 convolutions with 8, 16 and 32 channels, a 1x1 convolution at the bottom, decoder

@@ -1,8 +1,7 @@
 """Networks by name.  Listing needs no torch; building imports the network's own file.
 
-Each network file holds one ``torch.nn.Module`` whose constructor takes keyword options with defaults, and
-whose instances have ``dimensions`` (2 or 3), ``divisible_by`` (side lengths must be multiples of it),
-``receptive_field`` (voxels) and ``dropout_layers`` (their module names, possibly none).
+Each network file holds one ``Network`` (see ``network.py``) whose constructor takes keyword options with
+defaults.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from SegDLEngine.errors import ModelError
 
 if TYPE_CHECKING:
-    import torch
+    from SegDLEngine.networks.network import Network
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ NETWORKS: dict[str, NetworkEntry] = {
 }
 
 
-def build_network(name: str, options: Mapping[str, Any] | None = None) -> torch.nn.Module:
+def build_network(name: str, options: Mapping[str, Any] | None = None) -> Network:
     """The network with freshly initialised weights; raises ModelError for an unknown name or option."""
     if name not in NETWORKS:
         raise ModelError(

@@ -115,5 +115,7 @@ def test_wrong_steps_are_refused_before_work(entry, text):
 def test_wrong_values_are_named():
     with pytest.raises(ModelError, match="smallest"):
         components(labels(THICK), {}, keep="smallest")
+    with pytest.raises(ModelError, match="connectivity 8"):
+        components(labels(THICK), {}, connectivity=8)
     with pytest.raises(ModelError, match="lungs"):
         postprocess(labels(THICK), {}, [{"step": "inside_mask", "mask": "lungs"}])
