@@ -161,9 +161,10 @@ class SegDLTest(ScriptedLoadableModuleTest):
 
         logic = SegDLLogic()
         absent = [str(item) for item in dependencies.missing()]
-        models = [] if absent else [row["id"] for row in logic.models() if row["installed"]]
+        rows = [] if absent else logic.models()
+        models = [row["id"] for row in rows if row["installed"] and row["inputs"] == ["CT"]]
         if not models:
-            reason = ", ".join(absent) or _("no model is installed")
+            reason = ", ".join(absent) or _("no CT model is installed")
             self.delayDisplay(_("The segmentation itself was not tested: {reason}").format(reason=reason))
             return
         volume = self._phantom()

@@ -49,7 +49,10 @@ class ImagesSection:
 
     def _rebuild(self, entries: Sequence[Mapping[str, Any]]) -> None:
         layout = self._ui.imagesCollapsibleButton.layout()
-        for _name in self._names:
+        for name in self._names:
+            # Leaving the scene would otherwise be heard as the choice of no volume.
+            self._selectors[name].blockSignals(True)
+            self._selectors[name].setMRMLScene(None)
             layout.removeRow(0)
         self._selectors = {}
         for row, entry in enumerate(entries):

@@ -74,9 +74,8 @@ class Panel:
         except ImportError:
             self._rows = []  # The line above names the package that the list needs.
         self._cards = {}
-        known = {row["id"] for row in self._rows}
-        if self.parameters.model not in known and self._rows:
-            self.parameters.model = DEFAULT_MODEL if DEFAULT_MODEL in known else self._rows[0]["id"]
+        if self.parameters.model not in {row["id"] for row in self._rows}:
+            self.parameters.model = _preferredModel(self._rows)
         self.guess()
 
     def guess(self) -> None:
@@ -127,8 +126,7 @@ class Panel:
         for section in (self._model, self._images, self._options):
             section.setEnabled(not running)
         if not running:
-            hint = self._whatIsMissing(entries, inputs)
-            self._run.showIdle(not hint, hint or _("Find the tumor in these images."))
+            self._run.showIdle(self._whatIsMissing(entries, inputs))
 
     def _showOverlay(self) -> None:
         parameters, volume = self.parameters, self._uncertaintyVolume()
@@ -312,6 +310,12 @@ class Panel:
             if entry["required"] and inputs[entry["name"]] is None:
                 return _("Choose the {name} volume.").format(name=entry["name"])
         return ""
+
+
+def _preferredModel(rows: list[dict[str, Any]]) -> str:
+    """The model to begin with: the usual one, else the first that is installed; '' if there is none."""
+    usable = [row["id"] for row in rows if row["installed"]] or [row["id"] for row in rows]
+    return DEFAULT_MODEL if DEFAULT_MODEL in usable else (usable or [""])[0]
 
 
 def _isImage(node: Any) -> bool:

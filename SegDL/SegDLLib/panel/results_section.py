@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from SegDLLib.signals import Signal
 
+_ROW_HEIGHT = 22
 _NUMBERS = (
     ("volume_ml", "{:.2f}"),
     ("long_axis_mm", "{:.1f}"),
@@ -31,6 +32,7 @@ class ResultsSection:
         table.setHorizontalHeaderLabels(headings)
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         table.connect("cellClicked(int,int)", self._onCell)

@@ -16,16 +16,21 @@ class RunSection:
     def __init__(self, ui):
         self._ui = ui
         self._running = False
+        self._hinting = False
         self.startClicked, self.cancelClicked = Signal(), Signal()
         ui.runButton.connect("clicked()", self._onClicked)
 
-    def showIdle(self, ready: bool, hint: str) -> None:
-        """The button starts; ``hint`` says what is missing when it is not ``ready``."""
+    def showIdle(self, hint: str) -> None:
+        """The button starts, unless ``hint`` says what is missing before it can."""
         self._running = False
         self._ui.runButton.setText(_("Segment tumor"))
-        self._ui.runButton.setEnabled(ready)
-        self._ui.runButton.setToolTip(hint)
+        self._ui.runButton.setEnabled(not hint)
+        self._ui.runButton.setToolTip(hint or _("Find the tumor in these images."))
         self._ui.progressBar.setVisible(False)
+        # What the last run said stays until there is something to say about the next.
+        if hint or self._hinting:
+            self.showMessage(hint)
+            self._hinting = bool(hint)
 
     def showRunning(self) -> None:
         self._running = True
@@ -46,6 +51,7 @@ class RunSection:
         self.showMessage(text)
 
     def showMessage(self, text: str, *, error: bool = False) -> None:
+        self._hinting = False
         self._ui.statusLabel.setStyleSheet(_ERROR_STYLE if error else "")
         self._ui.statusLabel.setText(text)
 

@@ -23,7 +23,7 @@ def planText(plan: Mapping[str, Any]) -> str:
     if plan.get("seconds") is not None:
         parts.append(_("expected {time}").format(time=duration(plan["seconds"])))
     if plan.get("memory_mb") is not None:
-        parts.append(_("{size:.1f} GB").format(size=plan["memory_mb"] / 1024))
+        parts.append(_memory(plan["memory_mb"]))
     return ", ".join(parts)
 
 
@@ -40,6 +40,12 @@ def resultText(lesions: Sequence[Mapping[str, Any]], seconds: float) -> str:
 
 def errorText(error: SegDLError) -> str:
     return f"{error.text} {error.hint}".strip()
+
+
+def _memory(megabytes: float) -> str:
+    if megabytes < 1024:
+        return _("{size} MB").format(size=round(megabytes))
+    return _("{size:.1f} GB").format(size=megabytes / 1024)
 
 
 def duration(seconds: float) -> str:
