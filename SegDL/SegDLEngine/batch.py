@@ -151,12 +151,15 @@ class _CaseReporter(Reporter):
     """Reports one case: into its log file, and as its share of the whole batch."""
 
     def __init__(self, batch: Reporter, case: Case, cases: Sequence[Case], folder: Path):
-        super().__init__(self._receive, lambda: batch.check() is not None)
+        super().__init__(self._receive)
         self._batch = batch
         self._case = case
         self._start = cases.index(case) / len(cases)
         self._share = 1 / len(cases)
         self._path = folder / LOG_FILE
+
+    def check(self) -> None:
+        self._batch.check()
 
     def __enter__(self) -> _CaseReporter:
         self._log = self._path.open("w", encoding="utf-8")
