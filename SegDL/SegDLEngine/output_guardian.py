@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 COMMIT = ["commit"]
 DONE = b"done"
@@ -22,9 +22,14 @@ DONE = b"done"
 
 def undo(journal: Iterable[list]) -> None:
     """Undo the steps of a journal, the last one first; doing it twice does no harm."""
+    undoing: dict[str, Callable[..., None]] = {
+        "move": _undo_move,
+        "staging": remove_tree,
+        "folder": os.rmdir,
+    }
     for action, *paths in reversed(list(journal)):
         with contextlib.suppress(OSError):
-            {"move": _undo_move, "staging": remove_tree, "folder": os.rmdir}[action](*paths)
+            undoing[action](*paths)
 
 
 def _undo_move(staged: str, target: str, backup: str | None) -> None:

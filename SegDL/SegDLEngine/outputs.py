@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -109,7 +109,7 @@ class OutputFiles:
         self._journal.append(step)
         self._tell(step)
 
-    def _tell(self, step: list[str | None]) -> None:
+    def _tell(self, step: Sequence[str | None]) -> None:
         """A guardian that somebody ended must not end the job as well."""
         if self._guardian is not None and self._guardian.stdin is not None:
             with contextlib.suppress(OSError):

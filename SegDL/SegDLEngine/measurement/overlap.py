@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-EVERY_NEIGHBOUR = 26
-
 
 def overlap(reference: np.ndarray, prediction: np.ndarray, voxel_ml: float = 1.0) -> dict[str, float | None]:
     """Overlap figures; ``voxel_ml`` is the volume of a voxel, volumes and their difference are in ml.
@@ -48,10 +46,10 @@ def lesion_detection(reference: np.ndarray, prediction: np.ndarray, voxel_ml: fl
     import cc3d
 
     reference_labels, lesions = cc3d.connected_components(
-        np.ascontiguousarray(reference), connectivity=EVERY_NEIGHBOUR, return_N=True
+        np.ascontiguousarray(reference), connectivity=26, return_N=True
     )
     predicted_labels, predicted = cc3d.connected_components(
-        np.ascontiguousarray(prediction), connectivity=EVERY_NEIGHBOUR, return_N=True
+        np.ascontiguousarray(prediction), connectivity=26, return_N=True
     )
     shared = reference & prediction
     detected = len(np.unique(reference_labels[shared]))

@@ -93,7 +93,7 @@ def load_model(model: str | Path | Model, *, need_weights: bool = True) -> Model
 
 def _find(name: str | Path) -> Model:
     problems: dict[str, ModelError] = {}
-    models = list_models(lambda folder, error: problems.setdefault(folder.name, error))
+    models = list_models(lambda folder, error: problems.update({folder.name: error}))
     for model in models:
         if model.id == name:
             return model

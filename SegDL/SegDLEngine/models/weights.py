@@ -10,19 +10,18 @@ from SegDLEngine.models.card import ModelCard
 if TYPE_CHECKING:
     import torch
 
-_RANDOM_IN_PLACE = {"normal_", "uniform_", "erfinv_", "kaiming_uniform_", "kaiming_normal_"}
-
 
 def check_network(card: ModelCard, content: bytes) -> tuple[int, int]:
     """Check steps, network and weights of a card together; returns the numbers of tensors and parameters.
 
     The network is built without memory, so that a card with absurd options costs nothing.
     """
+    from SegDLEngine.networks.registry import build_empty
     from SegDLEngine.preprocessing.registry import check_steps
 
     check_steps(card.preprocessing)
     tensors = read_tensors(card, content)
-    network = _build_empty(card, "meta")
+    network = build_empty(card.network["name"], card.network["options"], "meta")
     _check_fit(card, network.state_dict(), tensors)
     return len(tensors), sum(parameter.numel() for parameter in network.parameters())
 
@@ -45,31 +44,14 @@ def read_tensors(card: ModelCard, content: bytes) -> dict[str, torch.Tensor]:
 
 def build_with_weights(card: ModelCard, content: bytes) -> torch.nn.Module:
     """The card's network in evaluation mode with these weights in float32; half precision is widened."""
+    from SegDLEngine.networks.registry import build_empty
+
     tensors = read_tensors(card, content)
-    _check_fit(card, _build_empty(card, "meta").state_dict(), tensors)
-    network = _build_empty(card, "cpu")
+    name, options = card.network["name"], card.network["options"]
+    _check_fit(card, build_empty(name, options, "meta").state_dict(), tensors)
+    network = build_empty(name, options)
     network.load_state_dict(tensors)
     return network.float().eval()
-
-
-def _build_empty(card: ModelCard, device: str) -> torch.nn.Module:
-    """The network with memory that nobody has filled; on the device "meta" without memory.
-
-    Skipping the random initialisation saves its time, and on "meta" two seconds of imports.
-    """
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    from SegDLEngine.networks.registry import build_network
-
-    class WithoutRandomValues(TorchFunctionMode):
-        def __torch_function__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
-            if getattr(function, "__name__", "") in _RANDOM_IN_PLACE:
-                return arguments[0] if arguments else keywords["tensor"]
-            return function(*arguments, **(keywords or {}))
-
-    with torch.device(device), WithoutRandomValues():
-        return build_network(card.network["name"], card.network["options"])
 
 
 def _check_fit(card: ModelCard, expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
