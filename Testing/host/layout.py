@@ -85,9 +85,6 @@ class qMRMLThreeDWidget(qMRMLWidget):
     def mrmlViewNode(self) -> Any:
         return self._view.node
 
-    def viewLogic(self) -> Any:
-        return self._view.logic
-
     def threeDView(self) -> qMRMLThreeDView:
         return self._threed_view
 

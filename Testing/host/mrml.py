@@ -17,6 +17,8 @@ import slicer
 import slicer_core
 import vtk
 
+from host import requirements
+
 LOGICS = {
     "Volumes": "vtkSlicerVolumesLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
@@ -61,6 +63,7 @@ class MRMLWorld:
     """The scene, the application logic and the modules' logics, kept alive together."""
 
     def __init__(self) -> None:
+        requirements.choose_opengl_window()
         alias_kits()
         _send_vtk_messages_to_stderr()
         self.scene = slicer.vtkMRMLScene()
@@ -140,8 +143,10 @@ def mirror_subject_hierarchy(scene: Any) -> None:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def on_removed(_scene: Any, _event: str, node: Any) -> None:
+        if scene.IsClosing():
+            return
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-        item = hierarchy.GetItemByDataNode(node) if hierarchy and not scene.IsClosing() else 0
+        item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
         if item:
             hierarchy.RemoveItem(item, False, False)
 
@@ -149,9 +154,16 @@ def mirror_subject_hierarchy(scene: Any) -> None:
         for index in range(scene.GetNumberOfNodes()):
             add(scene.GetNthNode(index))
 
+    def on_closed(_scene: Any, _event: str) -> None:
+        slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)  # makes it, as the application does
+
+    # The module's own logic rebuilds the hierarchy after an import; items are completed after that.
+    last = -10.0
     scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, on_added)
     scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, on_removed)
-    scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, on_imported)
+    scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, on_imported, last)
+    scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, on_closed, last)
+    on_closed(scene, "")
 
 
 def modules_namespace(world: MRMLWorld) -> types.ModuleType:

@@ -118,16 +118,26 @@ class SliceView(_View):
         super().__init__(app, size)
         standard, color = SLICE_VIEWS.get(name, ("Axial", (0.5, 0.5, 0.5)))
         self.name = name
-        self.logic = slicer.vtkMRMLSliceLogic()
-        self.logic.SetMRMLApplicationLogic(self._application_logic)
-        self._application_logic.GetSliceLogics().AddItem(self.logic)
-        self.logic.SetMRMLScene(self._scene)
-        self.node = self.logic.AddSliceNode(name)
+        self.logic = self._application_logic.GetSliceLogicByLayoutName(name) or self._new_logic(name)
+        self.node = self.logic.GetSliceNode()
         self.node.SetOrientation(orientation or standard)
         self.node.SetMappedInLayout(1)
         self.node.SetLayoutColor(*color)
         self.composite = self.logic.GetSliceCompositeNode()
         self.logic.ResizeSliceNode(*size)
+
+    def _new_logic(self, name: str) -> Any:
+        """A slice logic for the scene's slice node of this name, which is made if there is none."""
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLApplicationLogic(self._application_logic)
+        self._application_logic.GetSliceLogics().AddItem(logic)
+        logic.SetMRMLScene(self._scene)
+        node = self._scene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        if node is None:
+            logic.AddSliceNode(name)
+        else:
+            logic.SetSliceNode(node)
+        return logic
 
     def show(
         self, background: Any = None, foreground: Any = None, label: Any = None, opacity: float = 0.5
@@ -176,13 +186,17 @@ class ThreeDView(_View):
 
     def __init__(self, app: Any, name: str = "1", size: tuple[int, int] = (400, 400)) -> None:
         super().__init__(app, size)
-        self.logic = slicer.vtkMRMLViewLogic()
-        self.logic.SetMRMLApplicationLogic(self._application_logic)
-        self._application_logic.GetViewLogics().AddItem(self.logic)
-        self.logic.SetMRMLScene(self._scene)
-        self.node = self.logic.AddViewNode(name)
+        self.node = self._scene.GetSingletonNode(name, "vtkMRMLViewNode") or self._new_node(name)
         self.node.SetMappedInLayout(1)
         self._renderer: Any = None
+
+    def _new_node(self, name: str) -> Any:
+        logic = slicer.vtkMRMLViewLogic()
+        logic.SetMRMLApplicationLogic(self._application_logic)
+        self._application_logic.GetViewLogics().AddItem(logic)
+        logic.SetMRMLScene(self._scene)
+        self._kept.append(logic)
+        return logic.AddViewNode(name)
 
     def reset(self, azimuth: float = 0.0, elevation: float = 0.0) -> None:
         """Look at everything from the front (anterior), moved round it by the angles (degrees)."""
