@@ -1,15 +1,17 @@
 """Cuts the full lists of what PythonQt shows in Slicer down to what this project can meet.
 
-    python Testing/host/cut_facts.py pythonqt_api.json widget_api.json
+    python Testing/host/cut_facts.py [--output FOLDER] pythonqt_api.json widget_api.json
 
 Kept are, with all their members: every class of Qt Core, Gui and Widgets that a panel can be handed without
 naming it (graphics scenes, style options, documents and the like are left out), every class that the module
 or its ``.ui`` files name, and every ctk, qMRML and qSlicer class that the host offers or the module names,
-with the base classes that the headers list.  Writes ``facts/pythonqt.json`` and ``facts/widgets.json``.
+with the base classes that the headers list.  Writes ``pythonqt.json`` and ``widgets.json`` into ``facts/``
+or the given folder.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -35,18 +37,22 @@ LONG = {"QLocale", "QStyle", "QWindow", "QTextFormat", "QEasingCurve", "QGradien
 """Classes of long lists that are kept only when a source names them."""
 
 
-def main(pythonqt_path: str, widgets_path: str) -> None:
-    full = json.loads(Path(pythonqt_path).read_text(encoding="utf-8"))
-    headers = json.loads(Path(widgets_path).read_text(encoding="utf-8"))
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="Cut the facts about Slicer's classes to this project.")
+    parser.add_argument("pythonqt", type=Path, help="members that PythonQt shows: pythonqt_api.json")
+    parser.add_argument("widgets", type=Path, help="what the headers declare: widget_api.json")
+    parser.add_argument("--output", type=Path, default=HERE / "facts")
+    arguments = parser.parse_args(words)
+    full = json.loads(arguments.pythonqt.read_text(encoding="utf-8"))
+    headers = json.loads(arguments.widgets.read_text(encoding="utf-8"))
     named = _named_classes()
     own = {name for name in _class_chain(headers, named | _stand_ins()) if name[0] in "cq"}
     cut = {"qt": _cut_qt(full["qt"], named)}
     for space in ("ctk", "slicer"):
         cut[space] = {name: full[space][name]["members"] for name in sorted(own & set(full[space]))}
     kept_headers = {name: _trimmed(headers[name]) for name in sorted(own & set(headers))}
-    folder = HERE / "facts"
     for name, data in (("pythonqt.json", cut), ("widgets.json", kept_headers)):
-        path = folder / name
+        path = arguments.output / name
         path.write_text(_one_line_per_class(data), encoding="utf-8")
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
@@ -113,6 +119,4 @@ def _one_line_per_class(data: dict) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: cut_facts.py pythonqt_api.json widget_api.json")
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

@@ -134,7 +134,7 @@ def _read(self: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
             return signals.Signal(self, name)
         if not _offers(cls, name):
             raise NotOnHost(f"Slicer's {cls.__name__} has '{name}', the host's stand-in does not")
-        if isinstance(inspect.getattr_static(cls, name), property):
+        if isinstance(inspect.getattr_static(cls, name, None), property):
             return outward(raw(self, name))
     if is_object and self.metaObject().indexOfProperty(name) >= 0:
         return _read_property(self, name)
@@ -169,7 +169,7 @@ def _write(self: Any, name: str, value: Any, raw: Callable[[Any, str, Any], None
             return
         index = self.metaObject().indexOfProperty(name)
         dynamic = name.encode() in [bytes(item) for item in self.dynamicPropertyNames()]
-        if (index >= 0 and listed) or dynamic:
+        if (index >= 0 and listed and name not in _SPECIAL) or dynamic:
             _write_property(self, name, index, value)
             return
     if listed:
