@@ -1,11 +1,10 @@
-"""The thorax phantom of the lung isolation tests: ellipses, a trachea, a wandering spine, a couch with foam."""
+"""The thorax phantom of the lung isolation: ellipses, a trachea, a wandering spine, a couch with foam."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 

@@ -6,11 +6,12 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.preprocessing.lungs.components import edge_values, largest
-from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate, erode, pack, unpack
+from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate, erode, opening, pack, unpack
 
 FREE_AIR_HU = -950.0
 LUNG_HU = (-900.0, -400.0)
 SMALLEST_CUT = 0.1
+RIM_MM = 3.0
 
 
 def find_tissue(
@@ -67,7 +68,11 @@ def _open_square(packed: np.ndarray) -> np.ndarray:
 
 
 def fill_body(
-    hu: np.ndarray, tissue: np.ndarray, air_hu: float, minimum_pixels: float
+    hu: np.ndarray,
+    tissue: np.ndarray,
+    spacing: tuple[float, float, float],
+    air_hu: float,
+    minimum_mm2: float,
 ) -> tuple[np.ndarray, bool]:
     """The body with what it encloses (lungs, bowel, airways), and whether the field of view cuts a lung.
 
@@ -75,8 +80,9 @@ def fill_body(
     cuts: with the median density of parenchyma (``LUNG_HU``; pockets of air between skin folds measure less,
     as does emphysema, which is lost where it is cut) and held by tissue.  A volume without any free air lies
     inside the patient; there whatever is denser than free air is lung.  A lung is told as cut when the part
-    in a slice has ``minimum_pixels``; parts down to a tenth of that are kept.
+    in a slice has ``minimum_mm2``; parts down to a tenth of that are kept.
     """
+    minimum_pixels = minimum_mm2 / (spacing[1] * spacing[2])
     whole = np.zeros(hu.shape, bool)
     box = bounding_box(tissue, (0, 1, 1))
     if box is None:
@@ -103,7 +109,8 @@ def fill_body(
         for number in np.flatnonzero(at_edge & (counts >= SMALLEST_CUT * minimum_pixels)):
             middle = _median_air(hu[k], labels, number, air_hu)
             if FREE_AIR_HU < middle < LUNG_HU[1]:
-                doubtful.append((k, middle, labels == number))
+                part = labels == number
+                doubtful.append((k, middle, _without_rim(part, spacing) if padding[k].any() else part))
             free_air |= middle <= FREE_AIR_HU and bool(counts[number] >= minimum_pixels)
     cut = False
     for k, middle, part in doubtful:
@@ -111,6 +118,12 @@ def fill_body(
             region[k] |= part
             cut = cut or int(np.count_nonzero(part)) >= minimum_pixels
     return whole, cut
+
+
+def _without_rim(part: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """A part of a slice without the line of partial volume that joins it along a filling."""
+    core = opening(part[None], spacing[1:], RIM_MM)
+    return part & dilate(core, spacing[1:], RIM_MM)[0]
 
 
 def _median_air(hu: np.ndarray, labels: np.ndarray, number: int | np.integer, air_hu: float) -> float:
@@ -123,6 +136,8 @@ def _median_air(hu: np.ndarray, labels: np.ndarray, number: int | np.integer, ai
 def _held_by(part: np.ndarray, tissue: np.ndarray) -> bool:
     """Tissue behind a third of the columns of a part, as a lung has and the air below a patient has not."""
     columns = np.flatnonzero(part.any(axis=0))
+    if columns.size == 0:
+        return False
     last = part.shape[0] - 1 - np.argmax(part[::-1, columns], axis=0)
     rows = np.arange(part.shape[0])[:, None]
     behind = (tissue[:, columns] & (rows > last)).any(axis=0)

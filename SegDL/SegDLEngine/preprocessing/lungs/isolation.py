@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
+from SegDLEngine.images.resampling import canonical_grid, resample
 from SegDLEngine.preprocessing.lungs.air import grow
 from SegDLEngine.preprocessing.lungs.body import fill_body, find_tissue
 from SegDLEngine.preprocessing.lungs.components import split_by_area
@@ -23,11 +21,15 @@ from SegDLEngine.preprocessing.lungs.mirror import mirror_union, overhang
 from SegDLEngine.preprocessing.lungs.orientation import PatientOrder
 from SegDLEngine.preprocessing.lungs.pair import keep_pair
 from SegDLEngine.preprocessing.lungs.planes import bounding_box, closing
+from SegDLEngine.preprocessing.lungs.report import Clock, describe_axis, volumes
 from SegDLEngine.preprocessing.lungs.spine import SpineAxis, find_spine
 from SegDLEngine.preprocessing.lungs.trachea import find_airways
 from SegDLEngine.preprocessing.lungs.vessels import close_vessels
 
 AIR_HU = -1000
+MASKS = ("mask", "lungs", "body", "couch", "airways")
+# Sine of the angle to the patient's axes (about 2 degrees) from which an image is made straight first.
+OBLIQUE = 0.035
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class LungIsolation:
 
     ``mask``: the region, after mirroring and margin; ``lungs``: the lungs themselves, before both; ``body``:
     the patient with what it encloses; ``couch``; ``airways``: trachea, main bronchi and small gas.
-    ``spine_axis``: in the patient order of ``orientation``, None if there was no spine or no lung.
+    ``spine_axis``: in the patient order of ``orientation`` (for an oblique CT, of its straight copy), None if
+    there was no spine or no lung.
     ``report``: plain data (volumes in ml, seconds by stage, the axis, ``warnings`` as {code, text}).
     """
 
@@ -49,17 +52,6 @@ class LungIsolation:
     report: dict[str, Any]
 
 
-@dataclass
-class _Clock:
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 4)
-
-
 def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
     """Isolate the lung region of a CT in HU; ``constants`` replace fields of ``LungConstants``.
 
@@ -68,97 +60,156 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
     opening of the complement, seven times by a disc of radius 4 pixels: it joins the lungs with a tumour at
     the mediastinum that neither reaches.  What lies outside the body is never part of the region.
 
-    Without lung air all masks but the body are empty and the report warns with the code ``no_lungs``.
-    Raises ModelError for an unknown constant.
+    Flipped and permuted images are worked on in the patient's order; oblique ones are resampled to straight
+    axes of about their own spacing, and the masks back by the nearest voxel.
+
+    Without lung air all masks but the body are empty and the report warns with the code ``no_lungs``; without
+    bone behind the lungs they are not mirrored (``no_spine``).  Raises ModelError for an unknown constant.
     """
     settings = LungConstants.of(**constants)
-    clock = _Clock()
-    started = time.perf_counter()
+    clock = Clock()
+    if not _is_oblique(image.grid):
+        return _isolate(image, settings, clock)
+    spacing = PatientOrder.of(image.grid).spacing(image.grid)
+    with clock.stage("straighten"):
+        straight = image.with_array(_as_int16(image.array))
+        straight = resample(straight, canonical_grid(image.grid, spacing[::-1]), outside=AIR_HU)
+    isolation = _isolate(straight, settings, clock)
+    with clock.stage("return"):
+        masks = {
+            name: resample(getattr(isolation, name), image.grid, interpolation="nearest", outside=0)
+            for name in MASKS
+        }
+    report = {**isolation.report, **volumes(masks), "seconds": clock.stop()}
+    return LungIsolation(**masks, spine_axis=isolation.spine_axis, report=report)
+
+
+def _isolate(image: Image, settings: LungConstants, clock: Clock) -> LungIsolation:
     order = PatientOrder.of(image.grid)
     spacing = order.spacing(image.grid)
-    pixel_mm2 = spacing[1] * spacing[2]
-    warnings: list[dict[str, str]] = []
     with clock.stage("orient"):
         hu = order.to_patient(_as_int16(image.array))
     with clock.stage("body"):
         tissue = find_tissue(hu, spacing, settings.tissue_hu, settings.body_opening_mm)
-        body, cut = fill_body(hu, tissue, settings.air_hu, settings.small_mm2 / pixel_mm2)
+        body, cut = fill_body(hu, tissue, spacing, settings.air_hu, settings.small_mm2)
     with clock.stage("couch"):
         couch = find_couch(hu, body, spacing, settings.couch_hu, settings.couch_width, settings.couch_aspect)
-    whole = bounding_box(body) or (slice(0, 0),) * 3
-    hu_box, body_box = hu[whole], body[whole]
+    box = bounding_box(body) or (slice(0, 1), slice(0, 1), slice(0, 1))
+    lungs, airways, counts = _find_lungs(hu[box], body[box], spacing, settings, clock)
+    with clock.stage("spine"):
+        axis = _find_axis(hu[box], body[box], lungs, spacing, settings, cut)
+    region = _make_region(lungs, axis, spacing, settings, clock)
+    region &= body[box] & ~airways
+
+    def to_image(mask: np.ndarray) -> Image:
+        full = mask
+        if mask.shape != hu.shape:
+            full = np.zeros(hu.shape, bool)
+            full[box] = mask
+        return Image(order.from_patient(full).view(np.uint8), image.grid)
+
+    with clock.stage("back"):
+        found = (region, lungs, body, couch, airways)
+        masks = {name: to_image(mask) for name, mask in zip(MASKS, found, strict=True)}
+    axis = _moved(axis, box)
+    report = {
+        **volumes(masks),
+        "lung_components_ml": [round(count * image.grid.voxel_ml, 2) for count in counts],
+        "couch_found": bool(couch.any()),
+        "lungs_cut_by_field_of_view": cut,
+        "spine_axis": None if axis is None else describe_axis(axis, image.grid),
+        "warnings": _warnings(bool(counts), axis),
+        "seconds": clock.stop(),
+    }
+    return LungIsolation(**masks, spine_axis=axis, report=report)
+
+
+def _find_lungs(
+    hu: np.ndarray,
+    body: np.ndarray,
+    spacing: tuple[float, float, float],
+    settings: LungConstants,
+    clock: Clock,
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """The lungs and the airways in the body's box, and the voxel counts of the lungs' components of air."""
     with clock.stage("air"):
-        air = (hu_box < settings.air_hu) & body_box
-        large, small = split_by_area(air, settings.small_mm2 / pixel_mm2)
+        air = (hu < settings.air_hu) & body
+        large, small = split_by_area(air, settings.small_mm2 / (spacing[1] * spacing[2]))
     with clock.stage("airways"):
-        airways = find_airways(hu_box, air, small, spacing, settings.gas_hu)
+        airways = find_airways(hu, air, small, spacing, settings.gas_hu)
     with clock.stage("growing"):
         grown = grow(large, air & ~airways)
     with clock.stage("pair"):
-        lungs, counts = keep_pair(
-            grown, hu_box, settings.minimum_ratio, settings.remnant_ratio, settings.gas_hu
-        )
-    if not counts:
-        warnings.append(
-            {"code": "no_lungs", "text": "No lung was found: the image has no air inside a body."}
-        )
+        pair, counts = keep_pair(grown, hu, settings.minimum_ratio, settings.remnant_ratio, settings.gas_hu)
     with clock.stage("vessels"):
-        lungs = close_vessels(lungs, spacing, settings.vessel_closing_mm, settings.hole_mm2)
-        lungs &= body_box & ~airways
-    with clock.stage("spine"):
-        axis = find_spine(
-            hu_box,
-            body_box,
-            lungs,
-            spacing,
-            bone_hu=settings.bone_hu,
-            depth_mm=settings.spine_depth_mm,
-            terms=settings.spine_terms,
-            plateau=settings.spine_plateau,
-            half_width=settings.spine_half_width,
-            start_slices=settings.spine_start_slices,
-            alpha=settings.spine_alpha,
-            cut=cut,
-        )
-    if counts and axis is None:
-        warnings.append({"code": "no_spine", "text": "No spine was found: the lungs were not mirrored."})
-    left = right = 0
+        lungs = close_vessels(pair, spacing, settings.vessel_closing_mm, settings.hole_mm2)
+        lungs &= body & ~airways
+    return lungs, airways, counts
+
+
+def _find_axis(
+    hu: np.ndarray,
+    body: np.ndarray,
+    lungs: np.ndarray,
+    spacing: tuple[float, float, float],
+    settings: LungConstants,
+    cut: bool,
+) -> SpineAxis | None:
+    return find_spine(
+        hu,
+        body,
+        lungs,
+        spacing,
+        bone_hu=settings.bone_hu,
+        depth_mm=settings.spine_depth_mm,
+        terms=settings.spine_terms,
+        plateau=settings.spine_plateau,
+        half_width=settings.spine_half_width,
+        start_slices=settings.spine_start_slices,
+        alpha=settings.spine_alpha,
+        cut=cut,
+    )
+
+
+def _make_region(
+    lungs: np.ndarray,
+    axis: SpineAxis | None,
+    spacing: tuple[float, float, float],
+    settings: LungConstants,
+    clock: Clock,
+) -> np.ndarray:
+    """The lungs mirrored, closed and widened.
+
+    The mirror image is closed where it lies beside the image, too, so that a field of view that holds one
+    lung only closes over the mediastinum as a whole one does.
+    """
+    columns, first = (axis.smoothed, axis.first) if axis is not None else (None, 0)
     with clock.stage("hilum"):
-        columns, first = (axis.smoothed, axis.first) if axis is not None else (None, 0)
         hollow = add_hilum(lungs, columns, first, spacing, settings.hilum_mm)
+    left = right = 0
+    region = lungs
     with clock.stage("mirror"):
-        region = lungs
-        if settings.mirror and axis is not None:
-            left, right = overhang(lungs, axis.smoothed)
+        if settings.mirror and columns is not None:
+            left, right = overhang(lungs, columns)
             region = np.pad(lungs, ((0, 0), (0, 0), (left, right)))
-            region = mirror_union(region, axis.smoothed + left, axis.first)
+            region = mirror_union(region, columns + left, first)
     with clock.stage("smoothing"):
         region = closing(region, spacing[1:], settings.smoothing_mm)[:, :, left : left + lungs.shape[2]]
-        region |= hollow
     with clock.stage("margin"):
-        region = add_margin(region, spacing, settings.dilation_mm, settings.end_mm)
-        region &= body_box & ~airways
-    axis = _moved(axis, whole)
-    with clock.stage("back"):
-        grid, shape = image.grid, hu.shape
+        return add_margin(region | hollow, spacing, settings.dilation_mm, settings.end_mm)
 
-        def back(part: np.ndarray) -> Image:
-            full = part
-            if part.shape != shape:
-                full = np.zeros(shape, bool)
-                full[whole] = part
-            return Image(order.from_patient(full).view(np.uint8), grid)
 
-        images = {
-            "mask": back(region),
-            "lungs": back(lungs),
-            "body": back(body),
-            "couch": back(couch),
-            "airways": back(airways),
-        }
-    clock.seconds["total"] = round(time.perf_counter() - started, 4)
-    report = _report(images, counts, axis, order, cut, warnings, clock.seconds)
-    return LungIsolation(**images, spine_axis=axis, report=report)
+def _warnings(lungs_found: bool, axis: SpineAxis | None) -> list[dict[str, str]]:
+    if not lungs_found:
+        return [{"code": "no_lungs", "text": "No lung was found: the image shows no lung air inside a body."}]
+    if axis is None:
+        return [{"code": "no_spine", "text": "No spine was found behind the lungs: they were not mirrored."}]
+    return []
+
+
+def _is_oblique(grid: Grid) -> bool:
+    """True if an axis of the grid leaves the patient's axes by more than ``OBLIQUE``."""
+    return bool(np.sort(np.abs(grid.axes), axis=0)[:2].max() > OBLIQUE)
 
 
 def _as_int16(array: np.ndarray) -> np.ndarray:
@@ -175,41 +226,3 @@ def _moved(axis: SpineAxis | None, box: tuple[slice, slice, slice]) -> SpineAxis
     return SpineAxis(
         axis.first + box[0].start, axis.measured + left, axis.smoothed + left, axis.rows + box[1].start
     )
-
-
-def _report(
-    images: dict[str, Image],
-    counts: list[int],
-    axis: SpineAxis | None,
-    order: PatientOrder,
-    cut: bool,
-    warnings: list[dict[str, str]],
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    grid = images["mask"].grid
-    report: dict[str, Any] = {
-        f"{name}_ml": round(int(np.count_nonzero(image.array)) * grid.voxel_ml, 2)
-        for name, image in images.items()
-    }
-    report["lung_components_ml"] = [round(count * grid.voxel_ml, 2) for count in counts]
-    report["couch_found"] = report["couch_ml"] > 0
-    report["lungs_cut_by_field_of_view"] = cut
-    report["spine_axis"] = None if axis is None else _describe(axis, order, grid)
-    report["warnings"] = warnings
-    report["seconds"] = seconds
-    return report
-
-
-def _describe(axis: SpineAxis, order: PatientOrder, grid: Grid) -> dict[str, Any]:
-    """The axis as plain data: columns of the patient order and LPS points (mm) by slice."""
-    rows = np.where(np.isfinite(axis.rows), axis.rows, np.nanmean(axis.rows))
-    kji = np.column_stack((axis.first + np.arange(axis.smoothed.size), rows, axis.smoothed))
-    points = grid.to_physical(order.to_image_index(kji, grid))
-    return {
-        "first_slice": axis.first,
-        "measured_columns": [None if np.isnan(value) else round(float(value), 2) for value in axis.measured],
-        "columns": [round(float(value), 3) for value in axis.smoothed],
-        "lowest_column": round(float(axis.smoothed.min()), 3),
-        "highest_column": round(float(axis.smoothed.max()), 3),
-        "points_lps_mm": np.round(points, 2).tolist(),
-    }

@@ -52,8 +52,8 @@ def project(
         start = lower[after - 1] + 1 if after else 0
         end = lower[after] - 1 if after < lower.size else filtered.size - 1
         centres[k] = low + (start + end) / 2
-        column = bone[k, :, low + start : low + end + 1].sum(axis=1)
-        rows[k] = np.average(np.arange(column.size), weights=column)
+        below = np.flatnonzero(bone[k, :, low + start : low + end + 1].any(axis=1))
+        rows[k] = below.mean() if below.size else np.nan
     return centres, rows
 
 
