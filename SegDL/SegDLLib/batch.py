@@ -50,10 +50,9 @@ def main(arguments: Sequence[str], say: Say = print) -> int:
         return CANCELLED
     finally:
         segmenter.shutdown()
-    say(
-        f"{len(cases) - len(failed)} of {len(cases)} cases done"
-        + (f"; failed: {', '.join(failed)}" * bool(failed))
-    )
+    say(f"{len(cases) - len(failed)} of {len(cases)} cases done")
+    if failed:
+        say(f"failed: {', '.join(failed)}")
     return FAILED if failed else DONE
 
 
@@ -141,7 +140,7 @@ def _load(case: Any, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _save(
     segmenter: Segmenter, segmentation, lesions: list[dict[str, Any]], target: Path, scene: bool
 ) -> None:
-    """Write all files of a case beside each other, the segmentation last: with it the case counts as done."""
+    """Write the files of a case, the segmentation last: with it the case counts as done."""
     stem = target.name.removesuffix(".seg.nrrd")
     uncertainty = segmenter.uncertaintyVolume(segmentation)
     with tempfile.TemporaryDirectory(prefix=".segdl-", dir=target.parent) as folder:

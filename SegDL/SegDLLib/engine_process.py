@@ -29,6 +29,9 @@ MODULE_FOLDER = Path(__file__).resolve().parents[1]
 # Another Python that has torch may be named here; by default it is Slicer's own.
 PYTHON_VARIABLE = "SEGDL_PYTHON"
 
+# Code of the error when the worker ended by itself without a fault, as it does when it is idle for long.
+ENGINE_LEFT = "engine_left"
+
 GRACE_SECONDS = 5.0
 TAIL_LINES = 50
 _START_MS, _SHUTDOWN_MS = 10000, 2000
@@ -224,6 +227,8 @@ def _deathReport(exitCode: int, crashed: bool, tail: str) -> SegDLError:
             code="dependency",
             detail=tail,
         )
+    if exitCode == 0 and not crashed:
+        return SegDLError("The engine has ended.", hint="Run again.", code=ENGINE_LEFT, detail=tail)
     how = "was ended by the system or crashed" if crashed else f"ended with code {exitCode}"
     return SegDLError(
         f"The engine {how}; the scene was not changed.",

@@ -12,7 +12,7 @@ from typing import Any
 import slicer
 from SegDLEngine.errors import Cancelled, InputError, SegDLError
 
-from SegDLLib.engine_process import EngineProcess
+from SegDLLib.engine_process import ENGINE_LEFT, EngineProcess
 from SegDLLib.request import Request
 from SegDLLib.results import ResultNodes, importResult
 from SegDLLib.signals import Signal
@@ -38,6 +38,8 @@ class SegmentationJob:
         self._engine = engine
         self._request = request
         self._folder: Path | None = None
+        self._command: dict[str, Any] = {}
+        self._begun = self._resent = False
 
     @property
     def active(self) -> bool:
@@ -54,7 +56,8 @@ class SegmentationJob:
             paths = {}
             for name, image in self._request.images().items():
                 paths[name] = str(write_image(image, self._folder / f"input-{name}.nrrd", compress=False))
-            self._engine.send(self._command(paths))
+            self._command = self._makeCommand(paths)
+            self._engine.send(self._command)
         except BaseException:
             self._close()
             raise
@@ -93,7 +96,7 @@ class SegmentationJob:
         """Forget the job: its folder goes, no signal follows.  Its worker is ended by others."""
         self._close()
 
-    def _command(self, paths: Mapping[str, str]) -> dict[str, Any]:
+    def _makeCommand(self, paths: Mapping[str, str]) -> dict[str, Any]:
         assert self._folder is not None
         outputs = {"labels": str(self._folder / "labels.nrrd")}
         if self._samples():
@@ -120,7 +123,7 @@ class SegmentationJob:
             return
         handler = {
             "plan": lambda: self.planned.emit(dict(event)),
-            "progress": lambda: self.progressed.emit(event["fraction"], event["stage"], event.get("eta_s")),
+            "progress": lambda: self._onProgress(event),
             "warning": lambda: self.warned.emit(event["text"]),
             "log": lambda: self.logged.emit(event["text"]),
             "result": lambda: self._onResult(event),
@@ -189,8 +192,26 @@ class SegmentationJob:
             )
 
     def _onEngineEnded(self, error: SegDLError) -> None:
-        if self.active:
-            self._end(Cancelled() if self.cancelling else error)
+        if not self.active:
+            return
+        if self.cancelling:
+            self._end(Cancelled())
+        elif error.code == ENGINE_LEFT and not self._begun and not self._resent:
+            # It went away for being idle at the very moment when it was asked.
+            self._resent = True
+            self._send()
+        else:
+            self._end(error)
+
+    def _send(self) -> None:
+        try:
+            self._engine.send(self._command)
+        except SegDLError as error:
+            self._end(error)
+
+    def _onProgress(self, event: Mapping[str, Any]) -> None:
+        self._begun = True
+        self.progressed.emit(event["fraction"], event["stage"], event.get("eta_s"))
 
     def _end(self, error: SegDLError | None) -> None:
         self._close()

@@ -1,4 +1,4 @@
-"""The batch script as it is started: a process without a window, files in, files as Slicer writes them out."""
+"""The batch script as it is started: a process without a window; files in, files out."""
 
 from __future__ import annotations
 

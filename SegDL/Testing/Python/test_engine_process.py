@@ -147,6 +147,13 @@ def test_crash_report_has_the_exit_code_and_the_last_50_lines(makeEngine):
     assert not engine.running
 
 
+def test_a_worker_that_leaves_without_a_fault_is_told_apart(makeEngine):
+    engine = makeEngine("import sys; sys.stdin.readline()")
+    engine.send({"command": "segment"})
+    waitUntil(lambda: engine.errors)
+    assert engine.errors[0].code == "engine_left"
+
+
 def test_missing_package_is_named(makeEngine):
     engine = makeEngine("import a_package_that_is_not_there")
     engine.send({"command": "segment"})

@@ -255,6 +255,15 @@ def test_killed_worker_is_one_readable_error_and_the_next_run_works(segmenter, v
     assert segmenter.segment({"CT": volume}, MODEL, samples=0) is not None
 
 
+def test_a_worker_that_left_when_it_was_asked_is_started_again(segmenter, volume):
+    """The idle time may end at the moment of the click: the command is lost, not the job."""
+    segmenter.segment({"CT": volume}, MODEL, samples=0)
+    pid = segmenter.engine.pid
+    segmenter.engine.send({"command": "shutdown"})
+    assert segmenter.segment({"CT": volume}, MODEL, samples=0) is not None
+    assert segmenter.engine.pid != pid
+
+
 def test_only_one_at_a_time(segmenter, volume):
     import host
     from SegDLEngine.errors import SegDLError
