@@ -6,8 +6,11 @@ import json
 
 import pytest
 from SegDLEngine.errors import ModelError
+from SegDLEngine.inference.postprocessing import check_postprocessing
 from SegDLEngine.models.card import check_card, load_card, parse_card
 from SegDLEngine.models.catalogue import SHIPPED_FOLDER
+from SegDLEngine.networks.registry import build_empty
+from SegDLEngine.preprocessing.registry import check_steps
 from tiny_model import tiny_card
 
 
@@ -24,6 +27,25 @@ def test_every_shipped_card_is_valid_and_says_that_it_is_not_for_clinical_use():
     for card in cards:
         assert "Not for clinical use" in card.data["intended_use"]
         assert (SHIPPED_FOLDER / card.id / card.licence["file"]).is_file()
+
+
+def test_the_steps_of_every_shipped_card_exist_and_its_network_fits():
+    for path in SHIPPED_FOLDER.glob("*/model.json"):
+        card = load_card(path)
+        check_steps(card.preprocessing)
+        check_postprocessing(card.postprocessing)
+        network = build_empty(card.network["name"], card.network["options"], "meta")
+        assert network.dropout_layers, "the card promises Monte Carlo dropout"
+
+
+def test_the_card_of_report_001_is_the_system_of_the_report():
+    card = load_card(SHIPPED_FOLDER / "lung-tumor-unet2d-report")
+    network = build_empty(card.network["name"], card.network["options"], "meta")
+    assert sum(parameter.numel() for parameter in network.parameters()) == 31_031_685
+    steps = [entry["step"] for entry in card.preprocessing]
+    assert steps == ["resample_in_plane", "crop_pad", "isolate_lungs", "harmonise"]
+    assert (card.inference["threshold"], card.inference["context"]) == (0.99, [0])
+    assert card.postprocessing == [{"step": "components", "minimum_slices": 2, "keep": "largest"}]
 
 
 @pytest.mark.parametrize(
