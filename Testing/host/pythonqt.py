@@ -24,7 +24,7 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore, QtGui, QtNetwork, QtTest, QtUiTools, QtWidgets
 
-from host import signals
+from host import metadata, signals
 from host.enums import EnumType, inward, outward
 from host.strictness import KEYWORD_NAMES, NotOnHost, allowed, namespace_of
 
@@ -68,6 +68,7 @@ def install() -> None:
         cls.__getattribute__ = _reader(cls.__getattribute__)
         if "__setattr__" in cls.__dict__:
             cls.__setattr__ = _writer(_raw_set)
+    metadata.collect(list(qt_classes().values()))
     QtCore.QObject._conventions = True
 
 
@@ -136,7 +137,7 @@ def _read(self: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
             raise NotOnHost(f"Slicer's {cls.__name__} has '{name}', the host's stand-in does not")
         if isinstance(inspect.getattr_static(cls, name, None), property):
             return outward(raw(self, name))
-    if is_object and self.metaObject().indexOfProperty(name) >= 0:
+    if is_object and name in metadata.properties(cls):
         return _read_property(self, name)
     try:
         value = raw(self, name)
@@ -149,8 +150,7 @@ def _read(self: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
 
 def _read_property(self: Any, name: str) -> Any:
     value = self.property(name)
-    meta = self.metaObject().property(self.metaObject().indexOfProperty(name))
-    if isinstance(value, int) and meta.isEnumType():
+    if isinstance(value, int) and metadata.properties(type(self))[name].is_enum:
         getter = getattr(type(self), name, None)
         return outward(getter(self)) if callable(getter) else value
     return outward(value)
@@ -167,10 +167,10 @@ def _write(self: Any, name: str, value: Any, raw: Callable[[Any, str, Any], None
         if name == "name":
             self.setObjectName(value)
             return
-        index = self.metaObject().indexOfProperty(name)
+        declared = metadata.properties(cls).get(name) if listed and name not in _SPECIAL else None
         dynamic = name.encode() in [bytes(item) for item in self.dynamicPropertyNames()]
-        if (index >= 0 and listed and name not in _SPECIAL) or dynamic:
-            _write_property(self, name, index, value)
+        if declared is not None or dynamic:
+            _write_property(self, name, declared, value)
             return
     if listed:
         raise AttributeError(f"'{name}' of {cls.__name__} is a method or a signal and cannot be overwritten")
@@ -182,16 +182,17 @@ def _write(self: Any, name: str, value: Any, raw: Callable[[Any, str, Any], None
     )
 
 
-def _write_property(self: QtCore.QObject, name: str, index: int, value: Any) -> None:
+def _write_property(
+    self: QtCore.QObject, name: str, declared: metadata.QtProperty | None, value: Any
+) -> None:
+    """Set a property that the class declares, or with None a dynamic one."""
     cls = type(self).__name__
-    if index >= 0:
-        meta = self.metaObject().property(index)
-        if not meta.isWritable():
-            raise AttributeError(f"property '{name}' of {cls} is not writable")
-        if meta.typeName() == "int" and type(value) is float:
-            value = int(value)
+    if declared is not None and not declared.writable:
+        raise AttributeError(f"property '{name}' of {cls} is not writable")
+    if declared is not None and declared.type_name == "int" and type(value) is float:
+        value = int(value)
     accepted = self.setProperty(name, inward(value))
-    if index >= 0 and not accepted:
+    if declared is not None and not accepted:
         raise AttributeError(f"property '{name}' of {cls} does not accept {type(value).__name__} ({value!r})")
 
 
@@ -211,11 +212,7 @@ def _is_python_class(cls: type) -> bool:
 
 def _offers(cls: type, name: str) -> bool:
     """True when the stand-in class or a Qt class below it has the member."""
-    return any(name in base.__dict__ for base in cls.__mro__) or any(
-        base.staticMetaObject.indexOfProperty(name) >= 0
-        for base in cls.__mro__
-        if "staticMetaObject" in base.__dict__
-    )
+    return name in metadata.properties(cls) or any(name in base.__dict__ for base in cls.__mro__)
 
 
 def called_as_pythonqt(method: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
+from host import metadata
 from host.enums import outward
 from host.strictness import NotOnHost, normalised, signals, warn
 
@@ -39,7 +40,7 @@ def connect(sender: QtCore.QObject, signal: str, slot: Any, method: str = "") ->
     if own:
         sender.signal_slots().setdefault(signature, []).append(slot)
         return True
-    if sender.metaObject().indexOfSignal(QtCore.SIGNAL(signature)[1:]) < 0:
+    if signature not in metadata.signals(type(sender)):
         warn(f"{type(sender).__name__} '{sender.objectName()}' has no signal {signature}: not connected")
         return False
     relay = relayed(slot)
@@ -125,14 +126,9 @@ def default_signature(sender: QtCore.QObject, name: str) -> str:
     own = [item for item in getattr(sender, "EMITS", ()) if item.split("(")[0] == name]
     if own:
         return own[0]
-    meta = sender.metaObject()
-    for index in range(meta.methodCount()):
-        method = meta.method(index)
-        if (
-            method.methodType() == QtCore.QMetaMethod.MethodType.Signal
-            and bytes(method.name()).decode() == name
-        ):
-            return bytes(method.methodSignature()).decode()
+    for signature in metadata.signals(type(sender)):
+        if signature.split("(")[0] == name:
+            return signature
     raise AttributeError(f"{type(sender).__name__} has no signal {name}")
 
 
@@ -153,8 +149,7 @@ def _own_signal(sender: QtCore.QObject, signature: str) -> bool:
     if signature in emits:
         return True
     name = type(sender).__name__
-    in_qt = sender.metaObject().indexOfSignal(QtCore.SIGNAL(signature)[1:]) >= 0
-    if signature in signals(name) and not in_qt:
+    if signature in signals(name) and signature not in metadata.signals(type(sender)):
         raise NotOnHost(f"the host's {name} never emits {signature}")
     return False
 

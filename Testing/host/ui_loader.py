@@ -11,7 +11,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from host import signals
+from host import metadata, signals
 from host.strictness import allowed, members, methods, normalised
 from host.widgets.base import REGISTRY
 
@@ -104,7 +104,7 @@ def _take_settings(root: ElementTree.Element) -> list[Setting]:
             continue
         for item in widget.findall("property"):
             name = item.get("name", "")
-            in_qt = cls.staticMetaObject.indexOfProperty(name) >= 0
+            in_qt = name in metadata.properties(cls)
             if item.get("stdset") == "0" or (in_qt and not isinstance(getattr(cls, name, None), property)):
                 continue
             if not isinstance(getattr(cls, name, None), property) or name not in allowed(cls):
@@ -121,7 +121,7 @@ def _check_qt_properties(root: ElementTree.Element) -> None:
             continue
         for item in widget.findall("property"):
             name = item.get("name", "")
-            if item.get("stdset") != "0" and cls.staticMetaObject.indexOfProperty(name) < 0:
+            if item.get("stdset") != "0" and name not in metadata.properties(cls):
                 raise UiError(f"{widget.get('name')}: {cls.__name__} has no property {name}")
 
 
@@ -151,8 +151,7 @@ def _connect(top: QtWidgets.QWidget, connection: Connection) -> None:
     sender, receiver = _find(top, connection.sender), _find(top, connection.receiver)
     slot = normalised(connection.slot)
     name = slot.split("(")[0]
-    in_qt = receiver.metaObject().indexOfSlot(slot) >= 0
-    if not in_qt and name not in methods(type(receiver).__name__):
+    if slot not in metadata.slots(type(receiver)) and name not in methods(type(receiver).__name__):
         raise UiError(f"{connection.receiver}: {type(receiver).__name__} has no slot {slot}")
     if not signals.connect(sender, connection.signal, getattr(receiver, name)):
         raise UiError(f"{connection.sender}: {type(sender).__name__} has no signal {connection.signal}")

@@ -102,9 +102,6 @@ class ctkCollapsibleGroupBox(StandInWidget, QtWidgets.QGroupBox):
     def _follow_checked(self, checked: bool) -> None:
         self.collapsed = not checked
 
-    def setCollapsed(self, collapse: bool) -> None:
-        self.collapsed = collapse
-
 
 class ctkExpandButton(StandInWidget, QtWidgets.QToolButton):
     """A tool button that turns its arrow when it is pressed."""

@@ -41,9 +41,6 @@ class ctkDoubleSpinBox(StandInWidget, QtWidgets.QWidget):
     def setValue(self, value: float) -> None:
         self._spin.setValue(value)
 
-    def setRange(self, minimum: float, maximum: float) -> None:
-        self._spin.setRange(minimum, maximum)
-
 
 class ctkSliderWidget(StandInWidget, QtWidgets.QWidget):
     """A slider and a spin box with one real value."""
