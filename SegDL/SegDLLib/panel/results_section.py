@@ -36,6 +36,8 @@ class ResultsSection:
         table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         table.connect("cellClicked(int,int)", self._onCell)
+        # Only results of SegDL have lesions and an uncertainty to show.
+        ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", "SegDL.Model")
         ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.resultChosen.emit)
         ui.show3DCheckBox.connect("toggled(bool)", self.show3DChosen.emit)
         ui.editButton.connect("clicked()", self.editClicked.emit)
@@ -51,6 +53,8 @@ class ResultsSection:
             widget.blockSignals(False)
         ui.show3DCheckBox.setEnabled(node is not None)
         ui.editButton.setEnabled(node is not None)
+        if ui.segmentsTable.segmentationNode() is not node:
+            ui.segmentsTable.setSegmentationNode(node)
         self._fill(lesions)
 
     def _fill(self, lesions: Sequence[Mapping[str, Any]]) -> None:

@@ -221,6 +221,26 @@ def test_show_3d_makes_and_removes_surfaces(panel, volume):
     assert not segments.ContainsRepresentation("Closed surface")
 
 
+def test_segments_are_shown_and_open_in_the_segment_editor(panel, volume):
+    import host
+    import slicer
+
+    plain = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn by hand")
+    runToEnd(panel, 0)
+    result = panel.panel.parameters.result
+    assert panel.ui.segmentsTable.segmentationNode() is result
+    assert panel.ui.segmentsTable.segmentCount == 1
+    panel.ui.resultSelector.setCurrentNode(plain)
+    assert panel.ui.resultSelector.currentNode() is not plain, "only results have lesions to show"
+    panel.ui.resultSelector.setCurrentNode(result)
+
+    host.click(panel.ui.editButton)
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    assert editor.segmentationNode() is result
+    assert editor.sourceVolumeNode() is volume
+    slicer.util.selectModule("SegDL")
+
+
 def test_cancel_leaves_the_scene_and_a_worker_that_still_works(panel, volume):
     import host
 
