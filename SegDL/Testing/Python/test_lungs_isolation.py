@@ -227,6 +227,23 @@ def test_an_unknown_constant_is_named(phantom):
         isolate_lungs(phantom.ct, dilatation_mm=5)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dilation_mm", -1),
+        ("dilation_mm", float("nan")),
+        ("air_hu", "-320"),
+        ("mirror", 1),
+        ("spine_terms", 0),
+        ("spine_alpha", 0),
+        ("minimum_ratio", None),
+    ],
+)
+def test_an_impossible_constant_is_named(phantom, name, value):
+    with pytest.raises(ModelError, match=f"'{name}'"):
+        isolate_lungs(phantom.ct, **{name: value})
+
+
 # the preprocessing step
 
 

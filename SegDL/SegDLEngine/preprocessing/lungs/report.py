@@ -43,7 +43,8 @@ def volumes(masks: Mapping[str, Image]) -> dict[str, float]:
 def describe_axis(axis: SpineAxis, grid: Grid) -> dict[str, Any]:
     """The axis in columns of the patient order and in LPS points (mm), slice by slice."""
     order = PatientOrder.of(grid)
-    rows = np.where(np.isfinite(axis.rows), axis.rows, np.nanmean(axis.rows))
+    known = np.isfinite(axis.rows)
+    rows = np.where(known, axis.rows, axis.rows[known].mean() if known.any() else 0.0)
     kji = np.column_stack((axis.first + np.arange(axis.smoothed.size), rows, axis.smoothed))
     points = grid.to_physical(order.to_image_index(kji, grid))
     return {
