@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from SegDLEngine.batch import BatchPlan, run_batch
+    from SegDLEngine.batch import SUMMARY_FILE, BatchPlan, run_batch
     from SegDLEngine.batch_cases import read_cases
     from SegDLEngine.models.warm import WarmModels
 
@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with _helpers(arguments, rank, ranks), reporting(arguments) as reporter:
         records = run_batch(plan, cases, reporter, rank, ranks * arguments.workers)
+        states = [{key: record.get(key) for key in ("case", "status", "error")} for record in records]
+        reporter.emit("result", cases=states, files={"summary": str(plan.folder / SUMMARY_FILE)})
     failed = [record for record in records if record["status"] != "done"]
     for record in failed:
         print(f"segdl: case {record['case']} failed: {record['error']}", file=sys.stderr)

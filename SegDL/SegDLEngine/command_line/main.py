@@ -49,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has closed it; Python must not try to flush it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except ModuleNotFoundError as error:
+        missing = SegDLError(
+            f"The Python package '{error.name}' is missing.",
+            hint="Install SegDL with its requirements: pip install .",
+            code="missing-package",
+        )
+        return report_failure(missing, arguments)
     except Exception as error:
         return report_failure(error, arguments)
 
@@ -77,7 +84,7 @@ def report_failure(error: BaseException, arguments: argparse.Namespace) -> int:
     if getattr(arguments, "progress", None) == "json":
         Reporter(line_sink(sys.stdout)).error(error)
     elif isinstance(error, Cancelled):
-        print("segdl: cancelled: nothing was written", file=sys.stderr)
+        print("segdl: cancelled", file=sys.stderr)
     elif isinstance(error, SegDLError):
         print(f"segdl: error: {one_line(str(error))}", file=sys.stderr)
     else:

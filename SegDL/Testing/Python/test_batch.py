@@ -198,6 +198,9 @@ def test_two_processes_share_the_cases_and_do_none_twice(model, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert [row["status"] for row in summary(output)] == ["done"] * 4
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["event"] == "result"
+    assert [case["status"] for case in result["cases"]] == ["done"] * 4
     logs = [(output / name / "log.txt").read_text() for name in names]
     assert all(log.count('"stage":"reading","fraction":0.0,') == 1 for log in logs)
     assert not (output / ".claims").exists()

@@ -342,6 +342,12 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_missing_package_is_named(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "SegDLEngine.pipeline", None)
+    assert main(segment_arguments(files, tmp_path / "a.nrrd", "--progress", "none")) == 1
+    assert "is missing" in error_line(capsys)
+
+
 def test_a_region_restricts_the_result(files, tmp_path, capsys):
     assert main(segment_arguments(files, tmp_path / "a.nrrd", "--progress", "none")) == 0
     roi = "--roi=-30,-30,100,0,30,106"
