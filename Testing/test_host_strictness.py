@@ -179,7 +179,8 @@ def test_a_ui_file_with_an_unknown_qt_property_is_refused(slicer_app, tmp_path):
 
     path = tmp_path / "Qt.ui"
     path.write_text(
-        '<ui version="4.0"><class>A</class><widget class="QWidget" name="A"><widget class="QLabel" name="label">'
+        '<ui version="4.0"><class>A</class><widget class="QWidget" name="A">'
+        '<widget class="QLabel" name="label">'
         '<property name="txet"><string>x</string></property></widget></widget></ui>',
         encoding="utf-8",
     )

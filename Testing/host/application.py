@@ -62,8 +62,8 @@ class ModuleFinder:
         return getattr(slicer.modules, name.lower(), None)
 
     def modulesNames(self) -> list[str]:
-        objects = [item for name, item in vars(slicer.modules).items() if name.islower()]
-        return [item.name for item in objects if hasattr(item, "title")]
+        objects = [item for name, item in vars(slicer.modules).items() if not name.startswith("_")]
+        return [item.name for item in objects if hasattr(item, "name") and hasattr(item, "path")]
 
 
 class PlainModuleManager(ModuleFinder):

@@ -111,6 +111,7 @@ class LoadedModule:
     def reload(self) -> Any:
         """Read the source again, as the Reload button of the developer mode does; returns the new widget."""
         self.module = slicer.util.reloadScriptedModule(self.name)
+        slicer.app.processEvents()
         return self.widget
 
     def unload(self) -> None:

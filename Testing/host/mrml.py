@@ -53,6 +53,7 @@ class BuiltInModule:
 
     def __init__(self, name: str, logic: Any) -> None:
         self.name = self.title = name
+        self.path = ""
         self._logic = logic
 
     def logic(self) -> Any:
