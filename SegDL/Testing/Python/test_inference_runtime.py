@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import SegDLEngine
 import torch
 from SegDLEngine.errors import InputError
 from SegDLEngine.inference import runtime
@@ -77,3 +83,19 @@ def test_half_precision_is_proposed_only_where_it_is_fast(monkeypatch, fast, pre
 )
 def test_lack_of_memory_is_told_apart(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+def test_waiting_threads_sleep_unless_the_user_decides():
+    """The wish must be there before torch is loaded, which importing the pipeline does not do."""
+    code = (
+        "import os, sys, SegDLEngine.pipeline; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(SegDLEngine.__file__).parents[1])}
+    environment.pop("OMP_WAIT_POLICY", None)
+
+    def printed(**more: str) -> str:
+        command = [sys.executable, "-c", code]
+        return subprocess.check_output(command, env={**environment, **more}, text=True).strip()
+
+    assert printed() == "PASSIVE False"
+    assert printed(OMP_WAIT_POLICY="ACTIVE") == "ACTIVE False"
