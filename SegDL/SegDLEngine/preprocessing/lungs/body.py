@@ -12,6 +12,8 @@ FREE_AIR_HU = -950.0
 LUNG_HU = (-900.0, -400.0)
 SMALLEST_CUT = 0.1
 RIM_MM = 3.0
+# Rows and columns kept around the body, enough to see a filling beside it.
+MARGIN = 4
 
 
 def find_tissue(
@@ -26,6 +28,9 @@ def find_tissue(
     step = 2 if opening_mm >= 2 * max(spacing[1:]) else 1
     sampled = largest(core[:, ::step, ::step])
     if step > 1:
+        # An odd row or column at the border of the core has its sample in the next block.
+        sampled[:, :-1] |= sampled[:, 1:]
+        sampled[:, :, :-1] |= sampled[:, :, 1:]
         rows, columns = core.shape[1:]
         core &= sampled.repeat(step, axis=1)[:, :rows].repeat(step, axis=2)[:, :, :columns]
     else:
@@ -78,13 +83,13 @@ def fill_body(
 
     What reaches the edge of a slice or the padding is outside, unless it is a lung that the field of view
     cuts: with the median density of parenchyma (``LUNG_HU``; pockets of air between skin folds measure less,
-    as does emphysema, which is lost where it is cut) and held by tissue.  A volume without any free air lies
-    inside the patient; there whatever is denser than free air is lung.  A lung is told as cut when the part
-    in a slice has ``minimum_mm2``; parts down to a tenth of that are kept.
+    as does emphysema, which is lost where it is cut) and held by tissue.  A volume without any free air, in
+    which most of such parts are held, lies inside the patient: there all of them are lung.  A lung is told as
+    cut when the part in a slice has ``minimum_mm2``; parts down to a tenth of that are kept.
     """
     minimum_pixels = minimum_mm2 / (spacing[1] * spacing[2])
     whole = np.zeros(hu.shape, bool)
-    box = bounding_box(tissue, (0, 1, 1))
+    box = bounding_box(tissue, (0, MARGIN, MARGIN))
     if box is None:
         return whole, False
     region, hu, tissue = whole[box], hu[box], tissue[box]
@@ -112,11 +117,14 @@ def fill_body(
                 part = labels == number
                 doubtful.append((k, middle, _without_rim(part, spacing) if padding[k].any() else part))
             free_air |= middle <= FREE_AIR_HU and bool(counts[number] >= minimum_pixels)
+    held = [_held_by(part, tissue[k]) for k, _, part in doubtful]
+    sizes = [int(np.count_nonzero(part)) for _, _, part in doubtful]
+    inside_patient = not free_air and 2 * sum(np.multiply(held, sizes)) > sum(sizes)
     cut = False
-    for k, middle, part in doubtful:
-        if not free_air or (middle > LUNG_HU[0] and _held_by(part, tissue[k])):
+    for (k, middle, part), is_held, size in zip(doubtful, held, sizes, strict=True):
+        if inside_patient or (is_held and middle > LUNG_HU[0]):
             region[k] |= part
-            cut = cut or int(np.count_nonzero(part)) >= minimum_pixels
+            cut = cut or size >= minimum_pixels
     return whole, cut
 
 

@@ -76,10 +76,7 @@ def isolate_lungs(image: Image, **constants: Any) -> LungIsolation:
         straight = resample(straight, canonical_grid(image.grid, spacing[::-1]), outside=AIR_HU)
     isolation = _isolate(straight, settings, clock)
     with clock.stage("return"):
-        masks = {
-            name: resample(getattr(isolation, name), image.grid, interpolation="nearest", outside=0)
-            for name in MASKS
-        }
+        masks = _resampled({name: getattr(isolation, name) for name in MASKS}, image.grid)
     report = {**isolation.report, **volumes(masks), "seconds": clock.stop()}
     return LungIsolation(**masks, spine_axis=isolation.spine_axis, report=report)
 
@@ -205,6 +202,16 @@ def _warnings(lungs_found: bool, axis: SpineAxis | None) -> list[dict[str, str]]
     if axis is None:
         return [{"code": "no_spine", "text": "No spine was found behind the lungs: they were not mirrored."}]
     return []
+
+
+def _resampled(masks: dict[str, Image], grid: Grid) -> dict[str, Image]:
+    """The masks on ``grid`` by the nearest voxel, each carried as one bit of a single image."""
+    bits = np.zeros(next(iter(masks.values())).array.shape, np.uint8)
+    for number, mask in enumerate(masks.values()):
+        bits |= mask.array << np.uint8(number)
+    carrier = Image(bits, next(iter(masks.values())).grid)
+    moved = resample(carrier, grid, interpolation="nearest", outside=0).array
+    return {name: Image((moved >> np.uint8(number)) & 1, grid) for number, name in enumerate(masks)}
 
 
 def _is_oblique(grid: Grid) -> bool:
