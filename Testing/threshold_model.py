@@ -29,10 +29,8 @@ _CHANGES: dict[str, Any] = {
 
 def threshold_card(labels: int = 1, **changes: Any) -> dict[str, Any]:
     card = tiny_card(**{**copy.deepcopy(_CHANGES), **changes})
-    card["network"] = {
-        "name": "lung_unet2d",
-        "options": {"filters": 1, "depth": 2, "head_channels": 1, "out_channels": labels},
-    }
+    options = {"filters": 1, "depth": 2, "head_channels": 1, "out_channels": labels}
+    card["network"] = {"name": "lung_unet2d", "options": {"in_channels": len(card["inputs"]), **options}}
     first = card["labels"][0]
     card["labels"] = [{**first, "value": 10 * n + 1, "name": f"Label {n}"} for n in range(labels)]
     return card
@@ -41,7 +39,10 @@ def threshold_card(labels: int = 1, **changes: Any) -> dict[str, Any]:
 def write_threshold_package(
     folder: Path, slopes: Sequence[float] = (40.0,), levels: Sequence[float] = (0.5,), **changes: Any
 ) -> Path:
-    """A package whose label n has the logit ``slopes[n] * (x - levels[n])`` of the prepared value x, 0..1."""
+    """A package whose label n has the logit ``slopes[n] * (x - levels[n])`` of the prepared value x, 0..1.
+
+    A second input is subtracted from the first.
+    """
     import safetensors.torch
     import torch
     from SegDLEngine.networks.registry import build_network
@@ -51,6 +52,7 @@ def write_threshold_package(
     tensors = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
     for unit in ("encoder.0.0", "encoder.0.1", "decoder.0.first", "decoder.0.second", "head"):
         tensors[f"{unit}.conv.weight"][0, 0, 1, 1] = 1.0
+    tensors["encoder.0.0.conv.weight"][:, 1:, 1, 1] = -1.0
     for label, (slope, level) in enumerate(zip(slopes, levels, strict=True)):
         tensors["output.weight"][label] = slope
         tensors["output.bias"][label] = -slope * level

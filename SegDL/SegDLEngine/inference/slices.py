@@ -100,6 +100,7 @@ def predict_slices(
     batch = plan.batch
     if runtime.device.type == "cpu":
         batch = max(1, min(batch, _CPU_BATCH_VOXELS // (rows * columns)))
+    reporter.progress("inference", 0.0)
     executor = Executor(network, runtime, reporter, activation=plan.activation, batch=batch)
     volumes = _run(executor, slices, plan, samples, seed, reporter)
     reporter.progress("inference", 1.0)

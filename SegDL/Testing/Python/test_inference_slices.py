@@ -165,6 +165,19 @@ def test_proposed_half_precision_must_leave_the_labels_alone(offset, kept):
     assert any(event["event"] == "log" for event in events) == (kept == "fp32")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_agrees_with_the_cpu():
+    net, channels = network(), volume(1, 4, 32, 32)
+    cpu = predict(net, channels, SETTINGS, runtime(), Reporter(), samples=2)
+    first, again = (
+        predict(net, channels, SETTINGS, Runtime(torch.device("cuda")), Reporter(), samples=2)
+        for _ in range(2)
+    )
+    np.testing.assert_allclose(first.probability, cpu.probability, atol=1e-3)
+    np.testing.assert_allclose(first.std, again.std, atol=1e-4)
+    assert first.std.mean() > 0
+
+
 def test_plan_event_estimates_memory_and_time():
     events = []
     predict(network(filters=8), volume(1, 8, 64, 64), SETTINGS, runtime(), Reporter(events.append), samples=2)

@@ -192,6 +192,27 @@ def test_several_labels(tmp_path):
     assert {row["label"] for row in result.lesions} == {1, 11}
 
 
+def test_a_second_input_on_its_own_grid(tmp_path, plain):
+    """Network: CT minus PET.  A PET that is 1 on the second ball removes it; without PET nothing changes."""
+    inputs = [
+        {"name": "CT", "modality": "CT", "unit": "HU", "required": True},
+        {"name": "PET", "modality": "PT", "unit": "SUV", "required": False},
+    ]
+    steps = [
+        {"step": "canonical", "spacing": [2.0, 2.0, 3.0], "outside": {"CT": -1000, "PET": 0}},
+        {"step": "window", "low": -1000, "high": 200, "inputs": ["CT"]},
+    ]
+    package = write_threshold_package(tmp_path / "two", inputs=inputs, preprocessing=steps)
+    ct, options = image_of_balls(PLAIN), SegmentOptions(**CPU)
+    alone = segment({"CT": ct}, package, options)
+    np.testing.assert_array_equal(alone.labels.array, plain.labels.array)
+    uptake = image_of_balls(oblique_grid(), [(BALLS[1][0], 12.0)], value=0.0).array / 1000 + 1
+    pet = Image(uptake, oblique_grid(), "PT", "SUV")
+    both = segment({"PET": pet, "CT": ct}, package, options)
+    assert both.labels.grid == PLAIN and list(both.provenance["inputs"]) == ["CT", "PET"]
+    assert [row["centroid_ras"] for row in both.lesions] == [plain.lesions[0]["centroid_ras"]]
+
+
 def test_a_mask_that_no_step_made_is_named(tmp_path):
     steps = [{"step": "inside_mask", "mask": "lungs"}]
     package = write_threshold_package(tmp_path / "masked", postprocessing=steps)
