@@ -134,6 +134,13 @@ def test_single_slices_with_consolidated_lungs_have_a_region_inside_the_chest(na
     image, isolation = isolate("covid", f"{name}.dcm")
     assert isolation.report["warnings"] == []
     pixel_cm2 = image.grid.spacing[0] * image.grid.spacing[1] / 100
-    assert np.count_nonzero(isolation.mask.array) * pixel_cm2 > 70
+    assert np.count_nonzero(isolation.mask.array) * pixel_cm2 > 150
     assert isolation.report["couch_found"]
     sealed(isolation)
+
+
+@pytest.mark.parametrize("case", ["STS_002", "STS_003", "STS_019"])
+def test_a_thigh_has_no_lungs(case):
+    _, isolation = isolate("petct", case, "CT_image.nii.gz")
+    assert [item["code"] for item in isolation.report["warnings"]] == ["no_lungs"]
+    assert not isolation.mask.array.any()

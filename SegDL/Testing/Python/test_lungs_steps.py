@@ -51,10 +51,9 @@ def test_slices_are_split_by_area_with_edges_but_not_corners_joined():
     mask[0, :2, :5] = True
     mask[0, 2:4, 5:8] = True
     mask[1, 0, 0] = True
-    large, small = split_by_area(mask, 10)
-    assert np.array_equal(large, box(mask.shape, (0, 1), (0, 2), (0, 5)))
-    assert np.array_equal(large | small, mask)
-    assert not (large & small).any()
+    cores, small = split_by_area(mask, 6, 10)
+    assert np.array_equal(cores, mask & ~box(mask.shape, (1, 2), (0, 1), (0, 1)))
+    assert np.array_equal(small, mask & ~box(mask.shape, (0, 1), (0, 2), (0, 5)))
 
 
 def test_holes_are_filled_up_to_their_limit_and_bays_never():
@@ -178,7 +177,7 @@ def test_a_trachea_is_followed_through_a_slice_in_which_it_touches_a_lung():
     hu[trachea] = -990
     hu[2, 28:32, 34:42] = -850
     air = hu < -320
-    _, small = split_by_area(air, 300)
+    _, small = split_by_area(air, 0, 300)
     assert not (small & trachea)[2].any()
     airways = find_airways(hu, air, small, MM, -930)
     assert (airways & trachea).sum() == trachea.sum()
@@ -190,7 +189,7 @@ def test_an_airway_is_not_followed_into_a_wide_open_space():
     hu[:2] = 40
     hu[:2, 35:45, 35:45] = -990
     air = hu < -320
-    _, small = split_by_area(air, 500)
+    _, small = split_by_area(air, 0, 500)
     airways = find_airways(hu, air, small, MM, -930)
     assert airways[:2].sum() == 200
     assert not airways[2].any()

@@ -35,16 +35,19 @@ def largest(mask: np.ndarray, connectivity: int = 6) -> np.ndarray:
     return labels == candidates[0]
 
 
-def split_by_area(mask: np.ndarray, minimum_pixels: float) -> tuple[np.ndarray, np.ndarray]:
-    """The 4-connected components of every slice, divided into (large, small) by their pixel count."""
-    large = np.zeros(mask.shape, bool)
+def split_by_area(mask: np.ndarray, core_pixels: float, large_pixels: float) -> tuple[np.ndarray, np.ndarray]:
+    """From the 4-connected components of every slice: those of at least ``core_pixels``, and those of less
+    than ``large_pixels``."""
+    cores = np.zeros(mask.shape, bool)
+    small = np.zeros(mask.shape, bool)
     for k, plane in enumerate(mask):
         if plane.any():
             labels = cc3d.connected_components(plane, connectivity=4, binary_image=True)
-            keep = np.bincount(labels.ravel()) >= minimum_pixels
-            keep[0] = False
-            large[k] = keep[labels]
-    return large, mask & ~large
+            areas = np.bincount(labels.ravel())
+            areas[0] = 0
+            cores[k] = (areas >= max(core_pixels, 1))[labels]
+            small[k] = ((areas > 0) & (areas < large_pixels))[labels]
+    return cores, small
 
 
 def fill_holes(mask: np.ndarray, maximum_pixels: float) -> np.ndarray:

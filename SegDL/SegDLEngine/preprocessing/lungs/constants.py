@@ -22,6 +22,7 @@ class LungConstants:
     air_hu: float = -320.0  # R
     small_mm2: float = 0.0069 * 512**2  # R
     gas_hu: float = -930.0
+    seed_mm2: float = 200.0
     minimum_ratio: float = 0.6  # R
     remnant_ratio: float | None = 0.05
     # vessels

@@ -131,13 +131,17 @@ def _find_lungs(
     """The lungs and the airways in the body's box, and the voxel counts of the lungs' components of air."""
     with clock.stage("air"):
         air = (hu < settings.air_hu) & body
-        large, small = split_by_area(air, settings.small_mm2 / (spacing[1] * spacing[2]))
+        pixel_mm2 = spacing[1] * spacing[2]
+        seeds, small = split_by_area(air, settings.seed_mm2 / pixel_mm2, settings.small_mm2 / pixel_mm2)
     with clock.stage("airways"):
         airways = find_airways(hu, air, small, spacing, settings.gas_hu)
     with clock.stage("growing"):
-        grown = grow(large, air & ~airways)
+        grown = grow(seeds, air & ~airways)
     with clock.stage("pair"):
         pair, counts = keep_pair(grown, hu, settings.minimum_ratio, settings.remnant_ratio, settings.gas_hu)
+        # A lung has a large cross-section somewhere; pockets of air in another part of the body have not.
+        if not (pair & ~small).any():
+            pair[:], counts = False, []
     with clock.stage("vessels"):
         lungs = close_vessels(pair, spacing, settings.vessel_closing_mm, settings.hole_mm2)
         lungs &= body & ~airways
