@@ -86,15 +86,35 @@ def test_the_module_is_known_to_the_application(toy):
         slicer.modules.toy.categories = "Segmentation"
 
 
+def test_slots_of_startup_completed_are_called_once(slicer_app, tmp_path):
+    import host
+    import slicer
+
+    seen = []
+    slicer.app.connect("startupCompleted()", lambda: seen.append("complete"))
+    for name in ("First", "Second"):
+        (tmp_path / f"{name}.py").write_text(
+            "from slicer.ScriptedLoadableModule import *\n"
+            f"class {name}(ScriptedLoadableModule):\n"
+            "    def __init__(self, parent):\n"
+            "        ScriptedLoadableModule.__init__(self, parent)\n"
+            f"        parent.title = '{name}'\n",
+            encoding="utf-8",
+        )
+        host.load_module(tmp_path / f"{name}.py", panel=False).unload()
+    assert seen == ["complete"]
+
+
 def test_switching_modules_leaves_and_enters(toy):
     import slicer.util
 
     assert (toy.widget.entered, toy.panel.isEntered) == (1, True)
-    slicer.util.selectModule("Toy")
     slicer.util.selectModule("SegmentEditor")
-    assert toy.panel.isEntered is False
+    assert (toy.panel.isEntered, toy.panel.visible) == (False, False)
     slicer.util.selectModule("Toy")
-    assert toy.panel.isEntered is True
+    assert (toy.widget.entered, toy.panel.isEntered, toy.panel.visible) == (2, True, True)
+    toy.exit()
+    assert toy.panel.isEntered is False
 
 
 def test_reload_reads_the_source_again_and_leaves_no_observer(toy, tmp_path):
@@ -108,7 +128,7 @@ def test_reload_reads_the_source_again_and_leaves_no_observer(toy, tmp_path):
 
     assert (old.version, new.version) == (1, 2000)
     assert (len(old.Observations), len(new.Observations)) == (0, 1)
-    assert new.entered == 1
+    assert (new.entered, toy.panel.isEntered) == (1, True)
     assert new.ui.applyButton.visible is True
     assert new.ui.inputSelector.mrmlScene() is not None
 
@@ -162,5 +182,5 @@ def test_a_module_that_does_not_exist_or_is_broken_is_an_error(slicer_app, tmp_p
 def test_waiting_ends_with_an_error(slicer_app):
     import host
 
-    with pytest.raises(TimeoutError, match="the result did not come true within 0.05 s"):
+    with pytest.raises(TimeoutError, match="the result did not come true within"):
         host.wait_for(lambda: False, 0.05, "the result")

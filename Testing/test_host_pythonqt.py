@@ -358,3 +358,14 @@ def test_startup_environment_reaches_a_process(qt):
     process.start(shutil.which("PythonSlicer"), ["-c", "import os; print(os.environ['HOST_TEST'], end='')"])
     assert process.waitForFinished(20000)
     assert process.readAllStandardOutput().data() == b"value"
+
+
+def test_many_calls_do_not_use_up_none_and_true(qt):
+    """PySide6 6.12 does not count references to them, which Python before 3.12 needs (host.singletons)."""
+    label = qt.QLabel("x")
+    before = [sys.getrefcount(item) for item in (None, True)]
+    for _ in range(1000):
+        label.setText("y")
+    after = [sys.getrefcount(item) for item in (None, True)]
+    lost = max(old - new for old, new in zip(before, after, strict=True))
+    assert lost < 100 or min(after) > 10_000_000

@@ -186,6 +186,31 @@ def test_range_and_spin_box(slicer):
     assert (spin.value, values) == (5.0, [5.0])
 
 
+def test_typing_into_a_line_edit(slicer):
+    import host
+    import qt
+
+    edit, seen = qt.QLineEdit("old"), []
+    edit.connect("editingFinished()", lambda: seen.append(edit.text))
+    edit.show()
+    host.type_text(edit, "new name")
+    assert (edit.text, seen) == ("new name", ["new name"])
+
+
+def test_clicking_a_cell_of_a_table(slicer):
+    import host
+    import qt
+
+    table, seen = qt.QTableWidget(3, 2), []
+    table.connect("cellClicked(int,int)", lambda row, column: seen.append((row, column)))
+    table.resize(300, 200)
+    table.show()
+    host.click_cell(table, 2, 1)
+    assert seen == [(2, 1)]
+    with pytest.raises(RuntimeError, match="no cell in row 3"):
+        host.click_cell(table, 3)
+
+
 # containers
 
 

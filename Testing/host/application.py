@@ -175,7 +175,9 @@ class PlainApplication(ApplicationMembers):
         return True
 
     def startup_completed(self) -> None:
-        for slot in self._startup_slots:
+        """Call the slots of ``startupCompleted()``, each once."""
+        slots, self._startup_slots = self._startup_slots, []
+        for slot in slots:
             slot()
 
     def processEvents(self, *_flags: Any) -> None:

@@ -86,7 +86,7 @@ def _cut_qt(full: dict[str, list[str]], named: set[str]) -> dict[str, list[str]]
     """Qt classes to keep; each without the members that its base classes list."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     classes = {"QUiLoader": importlib.import_module("PySide6.QtUiTools").QUiLoader}
-    for module in ("QtTest", "QtNetwork", "QtGui", "QtWidgets", "QtCore"):
+    for module in ("QtTest", "QtGui", "QtWidgets", "QtCore"):
         qt = importlib.import_module(f"PySide6.{module}")
         classes.update({name: getattr(qt, name) for name in dir(qt) if name.startswith("Q")})
     kept = {

@@ -22,15 +22,21 @@ class qSlicerModuleSelectorToolBar(StandInWidget, QtWidgets.QToolBar):
         module = slicer.app.moduleManager().module(name)
         if module is None or name == self.selectedModule:
             return
-        previous = slicer.app.moduleManager().module(self.selectedModule) if self.selectedModule else None
-        for left in _representations(previous):
-            left.exit()
-            left.hide()
+        self.leave(self.selectedModule)
         self.selectedModule = name
         for entered in _representations(module):
             entered.show()
             entered.enter()
         self.emit_signal("moduleSelected(QString)", name)
+
+    def leave(self, name: str) -> None:
+        """Leave a module's panel if it is the one that is shown."""
+        if not name or name != self.selectedModule:
+            return
+        for left in _representations(slicer.app.moduleManager().module(name)):
+            left.exit()
+            left.hide()
+        self.selectedModule = ""
 
 
 class qSlicerMainWindow(StandInWidget, QtWidgets.QMainWindow):

@@ -100,13 +100,11 @@ class LoadedModule:
 
     def enter(self) -> None:
         """Show the panel, as when the user switches to the module."""
-        self.panel.show()
-        self.panel.enter()
+        slicer.util.selectModule(self.name)
 
     def exit(self) -> None:
         """Leave the panel, as when the user switches to another module."""
-        self.panel.exit()
-        self.panel.hide()
+        slicer.util.moduleSelector().leave(self.name)
 
     def reload(self) -> Any:
         """Read the source again, as the Reload button of the developer mode does; returns the new widget."""
@@ -118,6 +116,7 @@ class LoadedModule:
         """Unload the module, as the application does when it ends."""
         _tell("moduleAboutToBeUnloaded", self.name)
         if self._object._representation is not None:
+            self.exit()
             self._object._representation.remove()
             self._object.forget_representation()
         for name in (self.name.lower(), f"{self.name}Instance", f"{self.name}Widget"):
@@ -127,7 +126,7 @@ class LoadedModule:
 
 
 def load_module(path: str | Path, *, panel: bool = True, width: int = 420, height: int = 700) -> LoadedModule:
-    """Load the scripted module in the file ``path``.
+    """Load the scripted module in the file ``path``; then the application's start counts as complete.
 
     Args:
         panel: also make its panel of ``width`` x ``height`` pixels, show it and enter it.
@@ -139,6 +138,7 @@ def load_module(path: str | Path, *, panel: bool = True, width: int = 420, heigh
     if application.running() is None:
         raise ValueError("start a host first: host.start() or host.start_plain()")
     loaded = LoadedModule(path)
+    slicer.app.startup_completed()
     if panel:
         if application.running().commandOptions().noMainWindow:
             raise ValueError("a host without Qt has no panels: use host.start()")

@@ -63,5 +63,4 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     def remove(self) -> None:
         """Take the panel off the screen for good."""
         self._widget = None
-        self.hide()
         self.deleteLater()

@@ -22,13 +22,13 @@ from collections.abc import Callable
 from typing import Any
 
 import shiboken6
-from PySide6 import QtCore, QtGui, QtNetwork, QtTest, QtUiTools, QtWidgets
+from PySide6 import QtCore, QtGui, QtTest, QtUiTools, QtWidgets
 
 from host import metadata, signals
 from host.enums import EnumType, inward, outward
 from host.strictness import KEYWORD_NAMES, NotOnHost, allowed, namespace_of
 
-QT_MODULES = (QtUiTools, QtTest, QtNetwork, QtGui, QtWidgets, QtCore)
+QT_MODULES = (QtUiTools, QtTest, QtGui, QtWidgets, QtCore)
 _PLAIN_CALLERS = ("host.", "PySide6", "shiboken")
 _MODULE_SIDE = "host.base_classes"
 """The one file of the host that stands on the modules' side of the border."""

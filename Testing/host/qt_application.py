@@ -9,14 +9,15 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+import PySide6
 import slicer
 from PySide6 import QtCore, QtWidgets
 
-from host import application, pythonqt
+from host import application, pythonqt, singletons
 from host.application import ApplicationMembers, CommandOptions, ModuleFinder
 from host.layout import qSlicerLayoutManager
 from host.main_window import qSlicerMainWindow
-from host.modules import load_module, qSlicerScriptedLoadableModule
+from host.modules import LoadedModule, qSlicerScriptedLoadableModule
 from host.mrml import MRMLWorld
 from host.panel import qSlicerScriptedLoadableModuleWidget  # noqa: F401  (registers itself)
 from host.strictness import warn
@@ -61,7 +62,7 @@ class qSlicerApplication(ApplicationMembers, StandInWidget, QtWidgets.QApplicati
         self._layout_manager = qSlicerLayoutManager(self)
         self._main_window = qSlicerMainWindow()
         for path in sorted(BUILT_IN.glob("*.py")):
-            load_module(path, panel=False)
+            LoadedModule(path)
 
     def moduleManager(self) -> qSlicerModuleManager:
         return self._module_manager
@@ -79,7 +80,9 @@ class qSlicerApplication(ApplicationMembers, StandInWidget, QtWidgets.QApplicati
         return QtCore.QProcessEnvironment.systemEnvironment()
 
     def startup_completed(self) -> None:
+        """Emit ``startupCompleted()``, to each slot once: later modules connect their own."""
         self.emit_signal("startupCompleted()")
+        self.signal_slots().pop("startupCompleted()", None)
 
     def exit(self, code: int = 0) -> None:
         """Note the exit code and end the event loop; the running script goes on."""
@@ -104,7 +107,9 @@ def start(*, testing: bool = True, main_window: bool = True) -> qSlicerApplicati
         return running
     if running is not None:
         raise RuntimeError("a host without Qt is running in this process already")
+    singletons.protect(PySide6.__version_info__)
     pythonqt.install()
+    _forward_messages()
     provide_namespaces()
     app = qSlicerApplication(["Slicer"])
     app.host_setup(MRMLWorld(), CommandOptions(testing=testing, main_window=main_window))
@@ -123,6 +128,16 @@ def provide_namespaces() -> None:
     slicer_classes = [cls for name, cls in REGISTRY.items() if not name.startswith("ctk")]
     for cls in (*slicer_classes, qSlicerScriptedLoadableModule):
         setattr(slicer, cls.__name__, pythonqt.qt_class(cls))
+
+
+def _forward_messages() -> None:
+    """Print what Qt has to say, except that the off-screen platform has no window manager."""
+
+    def handler(_kind: Any, _context: Any, message: str) -> None:
+        if "does not support propagateSizeHints" not in message:
+            print(f"Qt: {message}", file=sys.stderr)
+
+    QtCore.qInstallMessageHandler(handler)
 
 
 def _record_exceptions() -> None:

@@ -104,10 +104,10 @@ def run(line: CommandLine) -> int:
 
 def load_modules(folder: Path) -> None:
     """Load every scripted module of a folder, without its panel; each ``.py`` file in it is taken for one."""
-    from host.modules import load_module
+    from host.modules import LoadedModule
 
     for path in sorted(folder.glob("*.py")):
-        load_module(path, panel=False)
+        LoadedModule(path.resolve())
 
 
 def _start(line: CommandLine) -> Any:

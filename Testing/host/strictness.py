@@ -81,11 +81,6 @@ def allowed(cls: type) -> frozenset[str]:
     return frozenset(found)
 
 
-def known(cls: type) -> bool:
-    """True when ``cls`` or one of its bases below QObject stands in the lists."""
-    return any(members(base.__name__) for base in cls.__mro__)
-
-
 def _header_chain(name: str) -> list[dict[str, Any]]:
     """The header records of a class and of its listed bases."""
     record = _headers().get(name)
