@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 
-class LiveBytes(TorchDispatchMode):
-    """Within this context, follows the tensors that operations create until they are released.
+class LiveBytes(TorchFunctionMode):
+    """Within this context, follows the tensors that PyTorch's functions return until they are released.
 
-    ``peak`` is the largest number of bytes that were alive at once; the work space inside a kernel is not
-    counted.
+    ``peak`` is the largest number of bytes that were alive at once; the work space inside a function is not
+    counted.  (A mode below the functions would see more, but loads PyTorch's compiler: seconds for a click.)
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class LiveBytes(TorchDispatchMode):
         self.peak = 0
         self._live: dict[int, int] = {}
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))

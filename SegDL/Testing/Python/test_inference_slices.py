@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SegDLEngine
 import torch
 from SegDLEngine.errors import Cancelled, ModelError, SegDLError
 from SegDLEngine.inference import execution
@@ -198,6 +204,24 @@ def test_memory_is_measured_not_guessed():
     assert large - weights == pytest.approx(4 * (small - weights))
     # At the first decoder's convolution there are at least skip, upsampled features and their concatenation.
     assert small - weights > 4 * 32 * 32 * 4 * 4
+
+
+def test_prediction_does_not_load_the_compiler():
+    """Importing torch._dynamo takes seconds, which every first click would pay."""
+    code = """
+import sys, numpy, torch
+from SegDLEngine.inference.predict import predict
+from SegDLEngine.inference.runtime import choose_runtime
+from SegDLEngine.networks.registry import build_network
+from SegDLEngine.protocol import Reporter
+network = build_network("lung_unet2d", {"filters": 2, "depth": 3, "normalisation": "batch"})
+settings = {"mode": "slices", "activation": "sigmoid", "threshold": 0.5}
+predict(network, numpy.ones((1, 3, 16, 16), "f4"), settings, choose_runtime("cpu"), Reporter(), 2)
+print("torch._dynamo" in sys.modules, "sympy" in sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(SegDLEngine.__file__).parents[1])}
+    found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert found.split() == ["False", "False"]
 
 
 def test_out_of_memory_steps_down_and_repeats_the_batch(monkeypatch):
