@@ -12,6 +12,7 @@ import SegDLEngine
 import torch
 from SegDLEngine.errors import InputError
 from SegDLEngine.inference import runtime
+from SegDLEngine.inference.memory import LiveBytes
 from SegDLEngine.inference.runtime import check_kernels, choose_runtime, is_out_of_memory
 from SegDLEngine.protocol import Reporter
 
@@ -99,3 +100,14 @@ def test_waiting_threads_sleep_unless_the_user_decides():
 
     assert printed() == "PASSIVE False"
     assert printed(OMP_WAIT_POLICY="ACTIVE") == "ACTIVE False"
+
+
+def test_live_bytes_follow_creation_and_release():
+    image = torch.ones(1, 4, 64, 64)
+    layers = torch.nn.Sequential(*(torch.nn.Conv2d(4, 4, 3, padding=1) for _ in range(10)))
+    with torch.inference_mode(), LiveBytes() as memory:
+        layers(image)
+    assert memory.peak == 2 * image.nbytes, "a layer's input and its output"
+    with torch.inference_mode(), LiveBytes() as memory:
+        kept = [torch.relu(image) for _ in range(3)]
+    assert memory.peak == len(kept) * image.nbytes
