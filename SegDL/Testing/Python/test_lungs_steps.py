@@ -11,7 +11,7 @@ from SegDLEngine.preprocessing.lungs.hilum import add_hilum
 from SegDLEngine.preprocessing.lungs.mirror import mirror_union, overhang
 from SegDLEngine.preprocessing.lungs.pair import keep_pair
 from SegDLEngine.preprocessing.lungs.spine import project, smooth
-from SegDLEngine.preprocessing.lungs.trachea import find_airways
+from SegDLEngine.preprocessing.lungs.trachea import find_airways, without_cavities
 from SegDLEngine.preprocessing.lungs.vessels import close_vessels
 
 MM = (1.0, 1.0, 1.0)
@@ -193,6 +193,14 @@ def test_an_airway_is_not_followed_into_a_wide_open_space():
     airways = find_airways(hu, air, small, MM, -930)
     assert airways[:2].sum() == 200
     assert not airways[2].any()
+
+
+def test_a_cavity_inside_a_lung_is_no_airway_and_a_bronchus_that_leads_out_is():
+    lungs = box((6, 40, 60), (0, 6), (5, 35), (5, 30))
+    cavity = box(lungs.shape, (2, 4), (10, 14), (10, 14))
+    bronchus = box(lungs.shape, (0, 3), (20, 24), (20, 50))
+    assert np.array_equal(without_cavities(cavity | bronchus, lungs), bronchus)
+    assert not without_cavities(np.zeros_like(lungs), lungs).any()
 
 
 # pair

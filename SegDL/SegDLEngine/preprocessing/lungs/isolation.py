@@ -23,7 +23,7 @@ from SegDLEngine.preprocessing.lungs.pair import keep_pair
 from SegDLEngine.preprocessing.lungs.planes import bounding_box, closing
 from SegDLEngine.preprocessing.lungs.report import Clock, describe_axis, volumes
 from SegDLEngine.preprocessing.lungs.spine import SpineAxis, find_spine
-from SegDLEngine.preprocessing.lungs.trachea import find_airways
+from SegDLEngine.preprocessing.lungs.trachea import find_airways, without_cavities
 from SegDLEngine.preprocessing.lungs.vessels import close_vessels
 
 AIR_HU = -1000
@@ -144,6 +144,7 @@ def _find_lungs(
             pair[:], counts = False, []
     with clock.stage("vessels"):
         lungs = close_vessels(pair, spacing, settings.vessel_closing_mm, settings.hole_mm2)
+        airways = without_cavities(airways, lungs)
         lungs &= body & ~airways
     return lungs, airways, counts
 

@@ -38,6 +38,21 @@ def _small_gas(hu: np.ndarray, small: np.ndarray, gas_hu: float) -> np.ndarray:
     return gas[labels]
 
 
+def without_cavities(airways: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """``airways`` less the components that lie for more than half inside the closed ``lungs``: cavities of a
+    tumour and bullae are gas, too, but no airway."""
+    result = airways.copy()
+    box = bounding_box(airways)
+    if box is not None:
+        labels, count = label(airways[box])
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        inside = np.bincount(labels[lungs[box]], minlength=count + 1)
+        outer = 2 * inside <= sizes
+        outer[0] = False
+        result[box] = outer[labels]
+    return result
+
+
 def follow(
     hu: np.ndarray,
     air: np.ndarray,
