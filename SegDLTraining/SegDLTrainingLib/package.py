@@ -32,10 +32,14 @@ def export_package(
     training: Mapping[str, Any],
     licence_file: str | Path,
 ) -> dict[str, Any]:
-    """Write card, weights and licence into ``folder`` and verify them; returns what ``verify`` reports."""
+    """Write card, weights and licence into ``folder`` and verify them; returns what ``verify`` reports.
+
+    Weights are stored in half precision, which halves the package; the engine widens them when it loads.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_weights(state, folder / WEIGHTS_FILE)
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    write_weights(half, folder / WEIGHTS_FILE)
     data = copy.deepcopy(dict(card))
     data["training"] = {**data.get("training", {}), **training}
     data["weights"] = {"file": WEIGHTS_FILE, "sha256": sha256_of(folder / WEIGHTS_FILE)}

@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from SegDLEngine.images.cropping import crop
+from SegDLEngine.images.image import Image
 from SegDLEngine.preprocessing.registry import PreparedCase, run_steps
 from SegDLEngine.protocol import Reporter
 
@@ -36,6 +38,9 @@ def prepare_phantom(seed: int, data: dict[str, Any], steps: Sequence[dict[str, A
     """
     phantom = make_phantom(seed, data["spacing"], data["extent_mm"])
     case = PreparedCase({"CT": phantom.ct}, "CT", labels=phantom.labels)
+    rng = np.random.default_rng([seed, 1])
+    if rng.random() < data["cropped_share"]:
+        case = _cropped(case, phantom.lungs, rng)
     case = run_steps(case, steps)
     region = case.masks["lungs"].array > 0
     mask = (case.labels.array > 0) & region if case.labels is not None else np.zeros_like(region)
@@ -43,12 +48,24 @@ def prepare_phantom(seed: int, data: dict[str, Any], steps: Sequence[dict[str, A
     return PreparedVolume(image.astype(np.float16), mask.astype(np.uint8), case.grid.voxel_ml)
 
 
+def _cropped(case: PreparedCase, lungs: Image, rng: np.random.Generator) -> PreparedCase:
+    """Only a box of 110 to 240 mm round a point of a tumour or lung, as archives of cropped scans have it."""
+    labels = case.labels if case.labels is not None and case.labels.array.any() else lungs
+    inside = np.argwhere(labels.array > 0)
+    centre = inside[int(rng.integers(len(inside)))][::-1] + rng.normal(0, 6, 3)
+    grid = case.grid
+    size = np.minimum(rng.uniform(110, 240, 3) / grid.spacing, grid.size).astype(int)
+    start = np.clip(centre - size / 2, 0, np.asarray(grid.size) - size).astype(int)
+    images = {name: crop(image, start, size, 0) for name, image in case.images.items()}
+    return replace(case, images=images, labels=crop(case.labels, start, size, 0))
+
+
 def phantom_volumes(
     recipe: Recipe, seeds: Sequence[int], cache: Path, workers: int, reporter: Reporter, stage: str
 ) -> list[PreparedVolume]:
     """The volumes of ``seeds``; generated ones are kept below ``cache`` by what they depend on."""
     data, steps = recipe["data"], recipe.card["preprocessing"]
-    name = hashlib.sha256(json.dumps([data["version"], data["spacing"], data["extent_mm"], steps]).encode())
+    name = hashlib.sha256(json.dumps([{**data, "training": None, "validation": None}, steps]).encode())
     folder = cache / name.hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"{seed}.npz").is_file()]

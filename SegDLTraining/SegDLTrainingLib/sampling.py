@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cc3d
 import numpy as np
 import torch
 
@@ -33,7 +34,7 @@ class SliceSampler:
         self._share = float(settings["tumour_share"])
         self._zoom = float(settings.get("slice_zoom", 0.0))
         self._seed = seed
-        self._positive = [(v, int(k)) for v, volume in enumerate(volumes) for k in _tumour_slices(volume)]
+        self._tumours = [(v, slices) for v, volume in enumerate(volumes) for slices in _tumours(volume)]
         self._all = [(v, k) for v, volume in enumerate(volumes) for k in range(len(volume.image))]
 
     def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,8 +43,11 @@ class SliceSampler:
         images = np.zeros((self._batch, len(self._context), *self._size), dtype=np.float32)
         masks = np.zeros((self._batch, 1, *self._size), dtype=np.float32)
         for row in range(self._batch):
-            chosen = self._positive if self._positive and rng.random() < self._share else self._all
-            volume, k = chosen[int(rng.integers(len(chosen)))]
+            if self._tumours and rng.random() < self._share:
+                volume, slices = self._tumours[int(rng.integers(len(self._tumours)))]
+                k = int(slices[int(rng.integers(len(slices)))])
+            else:
+                volume, k = self._all[int(rng.integers(len(self._all)))]
             self._place(self._volumes[volume], k, images[row], masks[row], rng)
         return torch.from_numpy(images), torch.from_numpy(masks)
 
@@ -64,6 +68,7 @@ class SliceSampler:
         mask[0, target[0], target[1]] = volume.mask[k][source[0], source[1]]
 
 
-def _tumour_slices(volume: PreparedVolume) -> np.ndarray:
-    """Slices with tumour; small tumours count as often as large ones because every slice counts once."""
-    return np.flatnonzero(volume.mask.any(axis=(1, 2)))
+def _tumours(volume: PreparedVolume) -> list[np.ndarray]:
+    """The slices of each tumour; tumours are drawn first, so a small one is seen as often as a large one."""
+    boxes = cc3d.statistics(cc3d.connected_components(volume.mask, connectivity=26))["bounding_boxes"][1:]
+    return [np.arange(box[0].start, box[0].stop) for box in boxes]

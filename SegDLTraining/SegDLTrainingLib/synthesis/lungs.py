@@ -36,13 +36,13 @@ def paint_findings(
     chances = {
         "ground glass": (0.15, _ground_glass),
         "dependent density": (0.45, _dependent_density),
-        "effusion": (0.12, _effusion),
+        "effusion": (0.08, _effusion),
         "bands": (0.4, _bands),
         "reticulation": (0.15, _reticulation),
         "granulomas": (0.3, _granulomas),
         "apical cap": (0.3, _apical_cap),
         "plaques": (0.15, _plaques),
-        "consolidation": (0.1, _consolidation),
+        "consolidation": (0.06, _consolidation),
     }
     found = []
     for name, (chance, finding) in chances.items():

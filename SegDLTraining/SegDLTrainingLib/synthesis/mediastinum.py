@@ -34,6 +34,8 @@ def diaphragm_distance(space: Space, patient: Patient, rng: np.random.Generator)
         domes.append(top - patient.dome_height * (dx**2 + dy**2))
     share = np.clip(0.5 + space.x / 40, 0, 1)
     height = domes[0] * (1 - share) + domes[1] * share
+    for wavelength, amount in ((80.0, rng.uniform(0, 12)), (35.0, rng.uniform(0, 5))):
+        height += amount * smooth_field(space.grid.shape, space.grid.spacing, wavelength, rng)
     return (space.z - height) * 0.75
 
 
@@ -60,17 +62,25 @@ def paint_abdomen(
     paint(volume, 0.8 * coverage(np.abs(below + 1.5) - 1.5, space.edge), patient.soft)
 
 
-def heart_shapes(space: Space, patient: Patient) -> dict[str, np.ndarray]:
-    """Distances to the heart's outline and its chambers."""
-    s = patient.heart
-    return {
-        "left": space.ellipsoid((34 * s, -30, -72 * s), (56 * s, 40 * s, 46 * s), 28),
-        "right": space.ellipsoid((-14 * s, -34, -62 * s), (38 * s, 36 * s, 46 * s)),
-        "left_atrium": space.ellipsoid((6, 4, -50 * s), (34 * s, 20 * s, 24 * s)),
-        "left_ventricle": space.ellipsoid((44 * s, -24, -74 * s), (36 * s, 22 * s, 28 * s), 30),
-        "right_ventricle": space.ellipsoid((12 * s, -52, -68 * s), (38 * s, 14 * s, 34 * s), 20),
-        "right_atrium": space.ellipsoid((-26 * s, -26, -62 * s), (20 * s, 24 * s, 34 * s)),
+def heart_shapes(space: Space, patient: Patient, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Distances to the heart's outline and its chambers; place, turn and outline differ by patient."""
+    s, turn = patient.heart, rng.uniform(12, 45)
+    dx, dy, dz = rng.normal(0, (7, 5, 9))
+    wobble = rng.uniform(0, 4) * smooth_field(space.grid.shape, space.grid.spacing, 35, rng)
+    shapes = {
+        "left": ((34, -30, -72), (56, 40, 46), turn),
+        "right": ((-14, -34, -62), (38, 36, 46), 0),
+        "left_atrium": ((6, 4, -50), (34, 20, 24), 0),
+        "left_ventricle": ((44, -24, -74), (36, 22, 28), turn),
+        "right_ventricle": ((12, -52, -68), (38, 14, 34), 0.7 * turn),
+        "right_atrium": ((-26, -26, -62), (20, 24, 34), 0),
     }
+    distances = {}
+    for name, ((x, y, z), radii, angle) in shapes.items():
+        centre = (x * s + dx, y + dy, z * s + dz)
+        size = np.asarray(radii) * s * rng.uniform(0.92, 1.08, 3)
+        distances[name] = space.ellipsoid(centre, size, angle) + wobble
+    return distances
 
 
 class Mediastinum:
@@ -78,7 +88,7 @@ class Mediastinum:
 
     def __init__(self, space: Space, patient: Patient, rng: np.random.Generator):
         self.space, self.patient = space, patient
-        self.heart = heart_shapes(space, patient)
+        self.heart = heart_shapes(space, patient, rng)
         self.tubes = {name: space.tube(path, patient.radii[name]) for name, path in patient.paths.items()}
         self.pericardial_fat = rng.uniform(2, 14)
 
@@ -139,7 +149,7 @@ class Mediastinum:
         """Lymph nodes up to 12 mm along the airways and in the hila, a thyroid that may be a goitre."""
         patient = self.patient
         chains = [patient.paths[name] for name in ("trachea", "bronchus_right", "bronchus_left", "azygos")]
-        for _ in range(int(rng.integers(6, 26))):
+        for _ in range(int(rng.integers(8, 34))):
             chain = chains[int(rng.integers(len(chains)))]
             at = chain[int(rng.integers(1, len(chain)))] + rng.normal(0, 10, 3)
             self._paint_blob(volume, at, rng.uniform(2, 6, 3) * (1, 1, 1.4), rng.uniform(20, 70))

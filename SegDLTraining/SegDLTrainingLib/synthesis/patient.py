@@ -137,7 +137,7 @@ def _courses(
         inner = rng.normal(0, 2.5, course.shape)
         inner[0] *= 0.2
         paths[name] = course + inner
-        radii[name] = wide[name] * scale * rng.uniform(0.82, 1.25)
+        radii[name] = wide[name] * scale * rng.uniform(0.8, 1.4 if name in ("aorta", "oesophagus") else 1.25)
     for first, sides in (("trachea", "bronchus"), ("pulmonary_trunk", "pulmonary")):
         for side in ("right", "left"):
             paths[f"{sides}_{side}"][0] = paths[first][-1]

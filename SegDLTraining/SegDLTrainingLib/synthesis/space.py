@@ -7,6 +7,7 @@ described by a simple formula irregular.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -68,17 +69,21 @@ class Space:
 
     def box(self, points: np.ndarray, reach_mm: float) -> Box | None:
         """The part of the volume within ``reach_mm`` of ``points`` (N, 3); None when that is outside."""
-        at = self._voxels(np.atleast_2d(points))
-        reach = reach_mm / np.asarray(self.grid.spacing)
-        low = np.floor(at.min(axis=0) - reach).astype(int)
-        high = np.ceil(at.max(axis=0) + reach).astype(int) + 1
-        low = np.clip(low, 0, self.grid.size)
-        high = np.clip(high, 0, self.grid.size)
-        if np.any(high <= low):
-            return None
-        return (slice(low[2], high[2]), slice(low[1], high[1]), slice(low[0], high[0]))
+        return self.box_of_voxels(self.voxels(np.atleast_2d(points)), reach_mm)
 
-    def _voxels(self, points: np.ndarray) -> np.ndarray:
+    def box_of_voxels(self, at: np.ndarray, reach_mm: float) -> Box | None:
+        """As ``box``, of voxel positions (N, 3) that ``voxels`` gave."""
+        sides = []
+        for axis, (size, step) in enumerate(zip(self.grid.size, self.grid.spacing, strict=True)):
+            reach = reach_mm / step
+            low = max(math.floor(min(at[:, axis]) - reach), 0)
+            high = min(math.ceil(max(at[:, axis]) + reach) + 1, size)
+            if high <= low:
+                return None
+            sides.append(slice(low, high))
+        return (sides[2], sides[1], sides[0])
+
+    def voxels(self, points: np.ndarray) -> np.ndarray:
         """Continuous voxel indices (N, 3) at which patient coordinates take the values ``points``."""
         origin, spacing = np.asarray(self.grid.origin), np.asarray(self.grid.spacing)
         position = np.asarray(points, dtype=float)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 
 from SegDLTrainingLib.synthesis.patient import Patient
 from SegDLTrainingLib.synthesis.space import Box, Space, coverage, paint, smooth_field, smooth_maximum
 
 SMALLEST_MM, LARGEST_MM = 8.0, 90.0
+# Where the lung is airless already (fluid, collapse), a tumour could not be told apart.
+INVISIBLE_HU = -350.0
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,14 @@ def add_tumour(
     shape = _shape(space, box, centre, diameter_mm / 2, rng)
     invasion = rng.uniform(0, 2.5) if rng.random() < 0.7 else rng.uniform(2.5, 10)
     shape = smooth_maximum(shape, lung[box] - invasion, 3.0)
-    if float((shape < 0).sum()) * space.grid.voxel_ml < 0.12:
+    shape = _largest_part(shape)
+    inside = shape < 0
+    if float(inside.sum()) * space.grid.voxel_ml < 0.12:
+        return None
+    if place != "hilum" and np.median(volume[box][inside]) > INVISIBLE_HU:
         return None
     kind = _choose_kind(diameter_mm, rng)
-    if diameter_mm > 25 and place != "pleura" and rng.random() < 0.3:
+    if diameter_mm > 25 and place != "pleura" and rng.random() < 0.45:
         _add_distal_collapse(volume, space, box, shape, lung, rng)
     if rng.random() < 0.35:
         _add_halo(volume, box, shape, lung, rng)
@@ -66,8 +73,8 @@ def _choose_place(diameter: float, rng: np.random.Generator) -> str:
 
 def _choose_kind(diameter: float, rng: np.random.Generator) -> str:
     if diameter < 14:
-        return str(rng.choice(["solid", "part-solid", "cavitated"], p=[0.75, 0.13, 0.12]))
-    return str(rng.choice(["solid", "necrotic", "cavitated", "part-solid"], p=[0.55, 0.2, 0.15, 0.1]))
+        return str(rng.choice(["solid", "part-solid", "cavitated"], p=[0.64, 0.12, 0.24]))
+    return str(rng.choice(["solid", "necrotic", "cavitated", "part-solid"], p=[0.48, 0.19, 0.24, 0.09]))
 
 
 def _find_centre(space, patient, lung, diameter, place, rng) -> np.ndarray | None:
@@ -98,7 +105,7 @@ def _shape(space: Space, box: Box, centre: np.ndarray, radius: float, rng: np.ra
     """Signed distance (mm, about) to a lobulated, warped ellipsoid."""
     x, y, z = space.at(box)
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    stretch = np.exp(rng.normal(0, 0.2, 3))
+    stretch = np.exp(rng.normal(0, 0.27, 3))
     stretch /= np.cbrt(np.prod(stretch))
     local = [
         (turn[row, 0] * (x - centre[0]) + turn[row, 1] * (y - centre[1]) + turn[row, 2] * (z - centre[2]))
@@ -114,10 +121,19 @@ def _shape(space: Space, box: Box, centre: np.ndarray, radius: float, rng: np.ra
         gap = np.sqrt(sum((axis - offset) ** 2 for axis, offset in zip(local, shift, strict=True))) - size
         total += np.exp(np.clip(-gap / blend, -40, 40))
     distance = -blend * np.log(np.maximum(total, 1e-17))
-    rough = rng.uniform(0.02, 0.16) * radius
+    rough = rng.uniform(0.02, 0.2) * radius
     for wavelength, share in ((1.1 * radius, 0.75), (0.45 * radius, 0.4)):
         distance += rough * share * smooth_field(distance.shape, space.grid.spacing, max(wavelength, 4), rng)
     return distance.astype(np.float32)
+
+
+def _largest_part(shape: np.ndarray) -> np.ndarray:
+    """Only the largest connected part stays inside: the lung's border may have cut off slivers."""
+    parts, count = cc3d.connected_components(shape < 1.0, connectivity=6, return_N=True)
+    if count < 2:
+        return shape
+    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    return np.where((parts == largest) | (parts == 0), shape, np.float32(2.0))
 
 
 def _fill(
@@ -132,7 +148,7 @@ def _fill(
         core = np.clip(0.5 - (shape + rng.uniform(0.3, 0.6) * radius + uneven) / (0.3 * radius), 0, 1)
         tissue += core * (rng.uniform(-20, 20) - tissue)
     if kind == "cavitated":
-        wall = rng.uniform(0.25, 0.65) * radius
+        wall = rng.uniform(0.25, 0.75) * radius
         core = coverage(shape + np.maximum(wall + uneven, 1.5), space.edge)
         tissue += core * (rng.uniform(-980, -750) - tissue)
     if kind == "part-solid":

@@ -60,9 +60,13 @@ def paint_branches(
     volume: np.ndarray, space: Space, branches: list[Branch], value: float, wall: float = 0.0
 ) -> None:
     """Blend branches into the volume; thin ones by the share of the voxel that they fill."""
-    for branch in branches:
+    if not branches:
+        return
+    ends = np.array([(branch.start, branch.end) for branch in branches])
+    places = space.voxels(ends.reshape(-1, 3)).reshape(-1, 2, 3)
+    for branch, place in zip(branches, places, strict=True):
         widest = max(branch.radii) + wall
-        box = space.box(np.stack([branch.start, branch.end]), widest + space.edge)
+        box = space.box_of_voxels(place, widest + space.edge)
         if box is None:
             continue
         gap = space.capsule(branch.start, branch.end, branch.radii, box) - wall
@@ -78,7 +82,8 @@ def paint_lung_trees(
     if len(inside) == 0:
         return
     number = int(rng.integers(320, 650))
-    wall, lumen = rng.uniform(0.4, 1.3), rng.uniform(-1000, -930)
+    wall, lumen = rng.uniform(0.4, 1.6), rng.uniform(-1000, -930)
+    thick = rng.uniform(0.55, 0.85)
     for side, name in HILA.items():
         sample = inside[rng.integers(0, len(inside), 4 * number)]
         points = np.stack([axis[tuple(sample.T)] for axis in (space.x, space.y, space.z)], axis=1)
@@ -86,7 +91,7 @@ def paint_lung_trees(
         if len(points) < 20:
             continue
         artery_root = patient.paths[f"pulmonary_{name}"][-1]
-        radius = patient.radii[f"pulmonary_{name}"] * 0.66
+        radius = patient.radii[f"pulmonary_{name}"] * thick
         leaf = 0.72 * patient.vessels
         arteries = grow_tree(artery_root, points[:number], radius, leaf, rng)
         bronchus_root = patient.paths[f"bronchus_{name}"][-1]
@@ -106,7 +111,7 @@ def paint_lung_trees(
         for level, part in (("upper", half[upper]), ("lower", half[~upper])):
             vein = f"vein_{name}_{level}"
             if len(part) > 4:
-                tree = grow_tree(patient.paths[vein][-1], part, patient.radii[vein] * 0.66, leaf, rng)
+                tree = grow_tree(patient.paths[vein][-1], part, patient.radii[vein] * thick, leaf, rng)
                 paint_branches(volume, space, tree, patient.blood_arterial)
         paint_branches(volume, space, arteries, 0.5 * (patient.blood_arterial + patient.blood_venous))
         paint_branches(volume, space, airways, patient.soft, wall)

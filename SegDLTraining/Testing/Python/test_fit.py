@@ -92,7 +92,10 @@ def test_package_verifies_and_loads_in_the_engine(trained, tmp_path):
     assert row["id"] == recipe.card["id"] and verify(tmp_path / "model")["sha256"] == row["sha256"]
     network = load_model(tmp_path / "model").build()
     weights = network.state_dict()
-    assert all(torch.allclose(weights[name].float(), result.state[name].float()) for name in result.state)
+    assert all(
+        torch.allclose(weights[name].float(), result.state[name].float(), rtol=1e-3, atol=1e-5)
+        for name in result.state
+    )
 
 
 def test_cancel_stops_at_once(tmp_path):
