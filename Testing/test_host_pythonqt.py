@@ -369,3 +369,14 @@ def test_many_calls_do_not_use_up_none_and_true(qt):
     after = [sys.getrefcount(item) for item in (None, True)]
     lost = max(old - new for old, new in zip(before, after, strict=True))
     assert lost < 100 or min(after) > 10_000_000
+
+
+def test_launch_console_process_of_slicer_util(qt):
+    import slicer.util
+
+    process = slicer.util.launchConsoleProcess(
+        [shutil.which("PythonSlicer"), "-c", "print('from a process')"]
+    )
+    lines = []
+    slicer.util.logProcessOutput(process, logCallback=lines.append)
+    assert "".join(lines).strip() == "from a process"

@@ -26,6 +26,16 @@ def test_a_missing_library_is_named_with_its_package(absent):
     assert "libxkbcommon0" in requirements.qt_problem()
 
 
+def test_a_qt_that_does_not_load_is_a_problem(tmp_path, monkeypatch):
+    package = tmp_path / "PySide6"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "PySide6", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert "libQt6Widgets.so.6" in requirements._load_problem()
+
+
 def test_a_missing_package_is_named():
     assert requirements.missing_modules("json", "no_such_package_at_all") == ["no_such_package_at_all"]
 

@@ -65,6 +65,12 @@ def test_a_batch_script_needs_no_qt(tmp_path):
     assert (tmp_path / "ct.nrrd").is_file()
 
 
+@needs_mrml
+def test_the_executable_is_the_launcher(tmp_path):
+    source = "import os, sys; assert os.path.basename(sys.executable).startswith('PythonSlicer'); sys.exit(4)"
+    assert run_host("--no-qt", script(tmp_path, source), cwd=tmp_path).returncode == 4
+
+
 @needs_qt
 def test_with_qt_there_are_processes_and_timers_but_no_windows(tmp_path):
     source = (

@@ -93,7 +93,9 @@ def test_segments_and_overlay_are_drawn_in_their_colours(layout, ball, tmp_path)
     image = pixels(layout.slices["Red"].png(tmp_path / "hidden.png"))
     assert (np.ptp(image, axis=2) > 60).sum() == 0
 
-    overlay = slicer.util.addVolumeFromArray(mask.astype(np.float32), slicer.util.arrayFromVTKMatrix(_matrix(volume)))
+    overlay = slicer.util.addVolumeFromArray(
+        mask.astype(np.float32), slicer.util.arrayFromVTKMatrix(_matrix(volume))
+    )
     overlay.CreateDefaultDisplayNodes()
     overlay.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
     layout.show(volume, foreground=overlay, opacity=1.0)
@@ -132,6 +134,20 @@ def test_montage_has_three_slices_and_a_surface(layout, ball, tmp_path):
             assert green[rows, columns].sum() > 100
     threed = image[: SIZE[1], SIZE[0] :]
     assert len(np.unique(threed.reshape(-1, 3), axis=0)) > 100  # the sky's gradient and the shaded surface
+
+
+def test_the_applications_own_views_are_saved(slicer_app, graphics, ball, tmp_path):
+    import host
+    import slicer.util
+
+    slicer.util.setSliceViewerLayers(background=ball[0], fit=True)
+    image = pixels(host.save_views(tmp_path / "views.png"))
+    red = image[: image.shape[0] // 2, : image.shape[1] // 2]
+    assert len(np.unique(red)) > 2
+    slicer.modules.markups.logic().JumpSlicesToLocation(*ball[1], True)
+    image = pixels(host.save_views(tmp_path / "jumped.png"))
+    red = image[: image.shape[0] // 2, : image.shape[1] // 2]
+    assert (red.min(axis=2) > 200).sum() > 300
 
 
 def test_the_same_scene_gives_the_same_picture(layout, ball, tmp_path):

@@ -49,6 +49,7 @@ _HOMES = {
     "click_cell": "host.interaction",
     "load_module": "host.modules",
     "process_events": "host.interaction",
+    "save_views": "host.interaction",
     "screenshot": "host.interaction",
     "start": "host.qt_application",
     "start_plain": "host.application",

@@ -95,6 +95,11 @@ def screenshot(widget: QtWidgets.QWidget, path: str | Path) -> Path:
     return Path(path)
 
 
+def save_views(path: str | Path) -> Path:
+    """Save the application's three slice views and the 3D view, as they are now, as one PNG."""
+    return slicer.app.layoutManager().host_views.save_montage(path)
+
+
 def _require_usable(widget: QtWidgets.QWidget) -> None:
     if not widget.isEnabled() or not widget.isVisible():
         state = "disabled" if widget.isVisible() else "not visible"

@@ -62,6 +62,19 @@ def qt_problem() -> str:
     if libraries:
         packages = ", ".join(QT_LIBRARIES[name] for name in libraries)
         return f"Qt needs {', '.join(libraries)} (Debian packages: {packages})"
+    return _load_problem()
+
+
+def _load_problem() -> str:
+    """What the dynamic loader says to Qt's libraries and the off-screen platform; empty when they load."""
+    spec = importlib.util.find_spec("PySide6")
+    folders = spec.submodule_search_locations if spec and sys.platform.startswith("linux") else None
+    for folder in folders or ():
+        for name in ("lib/libQt6Widgets.so.6", "plugins/platforms/libqoffscreen.so"):
+            try:
+                ctypes.CDLL(os.path.join(folder, "Qt", name))
+            except OSError as error:
+                return f"Qt cannot be loaded: {error}"
     return ""
 
 

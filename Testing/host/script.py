@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -124,6 +125,7 @@ def _start(line: CommandLine) -> Any:
 def _execute(line: CommandLine) -> int | None:
     """Run the script file; returns the exit code that it asked for, None when it asked for none."""
     sys.argv = [line.script, *line.arguments]
+    sys.executable = shutil.which("PythonSlicer") or ""  # as inside Slicer: no plain Python
     sys.path.insert(0, str(Path(line.script).resolve().parent))
     try:
         runpy.run_path(line.script, run_name="__main__")
