@@ -35,6 +35,7 @@ class SegmentationJob:
         self.nodes: ResultNodes | None = None
         self.error: SegDLError | None = None
         self.cancelling = False
+        self.owner: Any = None
         self._engine = engine
         self._request = request
         self._folder: Path | None = None
@@ -225,6 +226,7 @@ class SegmentationJob:
         self._engine.received.disconnect(self._onEvent)
         self._engine.ended.disconnect(self._onEngineEnded)
         self._engine.settled()
+        self.owner = None
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -29,10 +29,13 @@ def describe(card: Mapping[str, Any]) -> str:
 
 def _trainedOn(training: Mapping[str, Any]) -> str:
     """The part of a card's free-form training record that says which images were used."""
-    for key in ("data", "images", "trained_on"):
-        value = training.get(key)
-        if isinstance(value, str):
-            return value
-        if isinstance(value, (list, tuple)):
-            return ", ".join(str(item) for item in value)
-    return ""
+    data = training.get("data")
+    if isinstance(data, str):
+        return data
+    if not isinstance(data, Mapping) or not data.get("source"):
+        return ""
+    cases = data.get("training")
+    count = cases.get("count") if isinstance(cases, Mapping) else None
+    if count is None:
+        return str(data["source"])
+    return _("{source}, {count} cases").format(source=data["source"], count=count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,11 @@ class Segmenter:
     def __init__(self) -> None:
         self._engine: Any = None
         self._job: Any = None
+
+    def __del__(self) -> None:
+        # A logic that a script made for one call leaves no process behind.
+        with contextlib.suppress(Exception):
+            self.shutdown()
 
     @property
     def busy(self) -> bool:
@@ -131,6 +137,8 @@ class Segmenter:
         from SegDLLib.job import SegmentationJob
 
         job = SegmentationJob(self.engine, request)
+        # As long as the job runs, its process is needed.
+        job.owner = self
         if onFinished is not None:
             job.finished.connect(lambda nodes: onFinished(nodes.segmentation))
         if onError is not None:

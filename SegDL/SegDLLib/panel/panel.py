@@ -97,8 +97,8 @@ class Panel:
         self._guessTimer.start(_GUESS_DELAY_MS)
 
     def refresh(self) -> None:
-        """Show the parameter node."""
-        if self._refreshing:
+        """Show the parameter node; while a scene is read or closed the selectors say nothing that counts."""
+        if self._refreshing or slicer.mrmlScene.IsBatchProcessing():
             return
         self._refreshing = True
         try:
@@ -144,8 +144,8 @@ class Panel:
     def _connectSections(self) -> None:
         self._dependency.installClicked.connect(self._onInstall)
         self._model.chosen.connect(self._onModel)
-        self._images.inputChosen.connect(lambda name, node: self.parameters.setInput(name, node))
-        self._images.regionChosen.connect(lambda node: setattr(self.parameters, "roi", node))
+        self._images.inputChosen.connect(self._onInput)
+        self._images.regionChosen.connect(self._onRegion)
         self._images.regionAdded.connect(self._onRegionAdded)
         self._options.deviceChosen.connect(lambda value: setattr(self.parameters, "device", value))
         self._options.samplesChosen.connect(lambda value: setattr(self.parameters, "samples", value))
@@ -164,6 +164,14 @@ class Panel:
     def _onModel(self, identifier: str) -> None:
         self.parameters.model = identifier
         self.guess()
+
+    def _onInput(self, name: str, node: Any) -> None:
+        if not slicer.mrmlScene.IsBatchProcessing():
+            self.parameters.setInput(name, node)
+
+    def _onRegion(self, roi: Any) -> None:
+        if not slicer.mrmlScene.IsBatchProcessing():
+            self.parameters.roi = roi
 
     def _onRegionAdded(self, roi: Any) -> None:
         entries = self._entries()
@@ -233,6 +241,8 @@ class Panel:
         self._run.showMessage(text, error=not cancelled)
 
     def _onResultChosen(self, node: Any) -> None:
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
         self.parameters.result = node
         self._applyOverlay()
         self.refresh()

@@ -53,6 +53,7 @@ class ResultsSection:
             widget.blockSignals(False)
         ui.show3DCheckBox.setEnabled(node is not None)
         ui.editButton.setEnabled(node is not None)
+        ui.segmentsTable.setVisible(node is not None)
         if ui.segmentsTable.segmentationNode() is not node:
             ui.segmentsTable.setSegmentationNode(node)
         self._fill(lesions)

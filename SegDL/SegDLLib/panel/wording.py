@@ -33,7 +33,9 @@ def resultText(lesions: Sequence[Mapping[str, Any]], seconds: float) -> str:
     if not lesions:
         return _("Nothing was found ({time}).").format(time=took)
     total = sum(lesion["volume_ml"] or 0.0 for lesion in lesions)
-    return _("{count} lesion(s), {total:.1f} ml in all ({time}).").format(
+    if len(lesions) == 1:
+        return _("1 lesion, {total:.1f} ml ({time}).").format(total=total, time=took)
+    return _("{count} lesions, {total:.1f} ml in all ({time}).").format(
         count=len(lesions), total=total, time=took
     )
 

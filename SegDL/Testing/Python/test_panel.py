@@ -127,6 +127,26 @@ def test_an_empty_scene_says_what_to_choose(panel):
     assert not ui.progressBar.visible
 
 
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        (
+            {"data": {"source": "generated thoraxes", "training": {"count": 180}}},
+            "generated thoraxes, 180 cases",
+        ),
+        ({"data": "open <CT> scans"}, "open &lt;CT&gt; scans"),
+        ({"data": {"source": "own scans", "training": "all"}}, "own scans"),
+        ({}, None),
+    ],
+)
+def test_a_model_says_what_it_was_trained_on(slicer_app, training, said):
+    from SegDLLib.model_info import describe
+    from tiny_model import tiny_card
+
+    text = describe(tiny_card(training=training))
+    assert f"Trained on: {said}<br>" in text if said else "Trained on" not in text
+
+
 def test_the_ct_is_guessed_when_it_is_loaded(panel):
     import host
 
@@ -148,8 +168,7 @@ def test_a_click_gives_progress_and_results(panel, volume, tmp_path):
     assert ui.runButton.text == "Cancel"
     assert ui.progressBar.visible
     assert not ui.modelSelector.enabled
-    host.wait_for(lambda: "left" in ui.statusLabel.text, 120)
-    assert "inference" in ui.statusLabel.text or "preprocessing" in ui.statusLabel.text
+    host.wait_for(lambda: "inference" in ui.statusLabel.text and " left" in ui.statusLabel.text, 120)
     host.wait_for(lambda: not panel.logic.segmenter.busy, 120)
 
     assert ui.runButton.text == "Segment tumor"
@@ -164,7 +183,7 @@ def test_a_click_gives_progress_and_results(panel, volume, tmp_path):
     assert float(ui.lesionTable.item(0, 1).text()) == pytest.approx(
         float(lesions.GetCellText(0, lesions.GetColumnIndex("volume_ml"))), abs=0.01
     )
-    assert f"{ui.lesionTable.rowCount} lesion(s)" in ui.statusLabel.text
+    assert f"{ui.lesionTable.rowCount} lesion" in ui.statusLabel.text
     assert composite.GetForegroundVolumeID() == panel.logic.uncertaintyVolume(segmentation).GetID()
     assert host.screenshot(panel.parent, tmp_path / "panel.png").stat().st_size > 5000
 

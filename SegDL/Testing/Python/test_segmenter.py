@@ -287,6 +287,42 @@ def test_volume_removed_meanwhile_is_an_error(segmenter, volume):
     assert "'CT phantom' was removed" in errors[0].text
 
 
+def test_a_logic_made_for_one_call_leaves_no_process(models, slicer_app, volume, monkeypatch):
+    import gc
+
+    import host
+    from SegDLLib.process_tree import descendants
+    from SegDLLib.segmenter import Segmenter
+
+    monkeypatch.setenv("SEGDL_MODELS", str(models))
+    before = set(descendants(os.getpid()))
+    heard = []
+    Segmenter().segment({"CT": volume}, MODEL, samples=0, blocking=False, onFinished=heard.append)
+    gc.collect()
+    host.wait_for(lambda: heard, 60)
+    gc.collect()
+    host.wait_for(lambda: set(descendants(os.getpid())) <= before, 10)
+
+
+@pytest.mark.real_data
+def test_shipped_model_finds_the_tumour_of_a_real_ct(segmenter, slicer_app):
+    import slicer.util
+    from realdata import real_file
+    from SegDLEngine.images.reading import read_image, read_labels
+    from SegDLLib.nodes import volumeFromImage
+    from SegDLLib.segmenter import DEFAULT_MODEL
+
+    if not any(row["installed"] for row in segmenter.models() if row["id"] == DEFAULT_MODEL):
+        pytest.skip(f"the shipped model {DEFAULT_MODEL} has no weights here")
+    image = read_image(real_file("lung", "LUNG1-001", "ct_small_2x2x3.nii.gz"))
+    tumour = read_labels(real_file("lung", "LUNG1-001", "labels_small_2x2x3.nii.gz")).array == 3
+    volume = volumeFromImage(image, "CT chest")
+    segmentation = segmenter.segment({"CT": volume}, DEFAULT_MODEL, samples=0)
+    found = segmentVoxels(segmentation, volume)
+    assert (found & tumour).sum() > 0.1 * tumour.sum()
+    assert slicer.util.getNodesByClass("vtkMRMLTableNode") == [segmenter.lesionTable(segmentation)]
+
+
 def test_shutdown_ends_a_running_job_quietly(models, slicer_app, volume, monkeypatch):
     from SegDLLib.segmenter import Segmenter
 
