@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -84,32 +82,3 @@ class ConcatConvUnit(ConvUnit):
         """The unit's output from ``skip_part`` of the skip and the upsampled features."""
         rest = functional.conv2d(up, self.conv.weight[:, self.skip_channels :], padding=self.conv.padding)
         return self.activation(self.norm(rest.add_(part)))
-
-
-def receptive_field(path: Iterable[str], period: int) -> int:
-    """Largest side (voxels) of the input region that one output voxel depends on.
-
-    ``path`` lists the steps from input to output: "conv<k>", "pool" (factor 2) and "up" (nearest, factor
-    2).  Where an output voxel lies relative to the pooling matters, so all ``period`` phases are tried.
-    """
-    backwards = list(path)[::-1]
-    return max(_interval(backwards, phase) for phase in range(period))
-
-
-def _interval(backwards: list[str], phase: int) -> int:
-    low = high = phase
-    for step in backwards:
-        if step == "up":
-            low, high = low // 2, high // 2
-        elif step == "pool":
-            low, high = 2 * low, 2 * high + 1
-        else:
-            kernel = int(step.removeprefix("conv"))
-            low, high = low - (kernel - 1) // 2, high + kernel // 2
-    return high - low + 1
-
-
-def dropout_layers(network: nn.Module) -> tuple[str, ...]:
-    """Names of the network's dropout modules, in the order of its definition."""
-    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-    return tuple(name for name, module in network.named_modules() if isinstance(module, kinds))

@@ -12,8 +12,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from SegDLEngine.networks.blocks import ConcatConvUnit, ConvUnit, SameConv2d, dropout_layers, receptive_field
-from SegDLEngine.networks.network import Network
+from SegDLEngine.networks.blocks import ConcatConvUnit, ConvUnit, SameConv2d
+from SegDLEngine.networks.network import Network, dropout_layers
+from SegDLEngine.networks.reach import receptive_field
 
 
 class Decoder(nn.Module):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from SegDLEngine.networks.blocks import ConvUnit, SameConv2d, dropout_layers, receptive_field
-from SegDLEngine.networks.network import Network
+from SegDLEngine.networks.blocks import ConvUnit, SameConv2d
+from SegDLEngine.networks.network import Network, dropout_layers
+from SegDLEngine.networks.reach import receptive_field
 
 
 class LungUNet2dSmall(Network):

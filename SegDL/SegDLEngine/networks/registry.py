@@ -45,6 +45,25 @@ NETWORKS: dict[str, NetworkEntry] = {
         variants=({}, LUNG_UNET2D_COMPACT),
     ),
     "lung_unet2d_small": NetworkEntry("SegDLEngine.networks.lung_unet2d_small:LungUNet2dSmall", "001"),
+    "se_resunet3d": NetworkEntry(
+        "SegDLEngine.networks.se_resunet3d:SEResUNet3d",
+        "000",
+        variants=(
+            {},
+            {"pathway": False},
+            {"normalisation": "batch"},
+            *({"filters": filters} for filters in (16, 15, 14, 10, 2)),
+            {"filters": 16, "pathway": False},
+        ),
+    ),
+    "rrse_unet3d": NetworkEntry(
+        "SegDLEngine.networks.rrse_unet3d:RRSEUNet3d",
+        "000",
+        variants=tuple({"variant": name} for name in ("M1", "M2", "M3", "M4")),
+    ),
+    "baseline_unet3d": NetworkEntry(
+        "SegDLEngine.networks.baseline_unet3d:BaselineUNet3d", "000", variants=({}, {"filters": 16})
+    ),
 }
 
 
