@@ -30,7 +30,7 @@ Where what is in which file:
 
 - ``mrml``, ``io_manager``, ``views``: the scene, its files, its pictures; no Qt;
 - ``application``, ``script``, ``base_classes``, ``services``, ``modules``: ``slicer.app`` and loading; no Qt;
-- ``pythonqt``, ``signals``, ``enums``, ``metadata``, ``strictness``, ``singletons``: PythonQt on PySide6;
+- ``pythonqt``, ``faces``, ``signals``, ``values``, ``metadata``, ``strictness``, ``singletons``: PythonQt;
 - ``widgets/``, ``ui_loader``, ``panel``, ``layout``, ``main_window``, ``built_in/``: what panels are made of;
 - ``qt_application``, ``interaction``, ``fixtures``: the start with Qt, the user's hands, pytest;
 - ``requirements``: what the machine must have, asked before anything is loaded.

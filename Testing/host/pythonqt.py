@@ -25,8 +25,8 @@ import shiboken6
 from PySide6 import QtCore, QtGui, QtTest, QtUiTools, QtWidgets
 
 from host import metadata, signals
-from host.enums import EnumType, inward, outward
-from host.strictness import KEYWORD_NAMES, NotOnHost, allowed, namespace_of
+from host.strictness import KEYWORD_NAMES, NotOnHost, allowed
+from host.values import inward, outward
 
 QT_MODULES = (QtUiTools, QtTest, QtGui, QtWidgets, QtCore)
 _PLAIN_CALLERS = ("host.", "PySide6", "shiboken")
@@ -54,21 +54,27 @@ class StandIn:
             signals.call_slot(slot, *arguments)
 
 
+def qt_classes() -> dict[str, type]:
+    """All Qt classes of PySide6 by name."""
+    return {
+        name: getattr(module, name)
+        for module in QT_MODULES
+        for name in dir(module)
+        if name.startswith("Q") and isinstance(getattr(module, name), type)
+    }
+
+
 def install() -> None:
     """Put the conventions on all Qt classes, once per process."""
     if "_conventions" in QtCore.QObject.__dict__:
         return
-    patched = []
-    for module in QT_MODULES:
-        for name in dir(module):
-            cls = getattr(module, name)
-            if name.startswith("Q") and isinstance(cls, type) and not issubclass(cls, enum.Enum):
-                patched += [base for base in cls.__mro__ if _has_own_access(base) and base not in patched]
-    for cls in patched:
+    classes = [cls for cls in qt_classes().values() if not issubclass(cls, enum.Enum)]
+    families = [base for cls in classes for base in cls.__mro__]
+    for cls in dict.fromkeys(base for base in families if _has_own_access(base)):
         cls.__getattribute__ = _reader(cls.__getattribute__)
         if "__setattr__" in cls.__dict__:
             cls.__setattr__ = _writer(_raw_set)
-    metadata.collect(list(qt_classes().values()))
+    metadata.collect(classes)
     QtCore.QObject._conventions = True
 
 
@@ -207,7 +213,7 @@ def _belongs_to_module(self: Any, name: str, raw: Callable[[Any, str], Any]) -> 
 
 def _is_python_class(cls: type) -> bool:
     """True for a class that is neither Qt's nor a stand-in of the host."""
-    return not cls.__module__.startswith(("PySide6", "Shiboken", "host", "builtins"))
+    return not cls.__module__.startswith(("PySide6", "Shiboken", "host.", "builtins"))
 
 
 def _offers(cls: type, name: str) -> bool:
@@ -222,14 +228,10 @@ def called_as_pythonqt(method: Callable[..., Any], name: str) -> Callable[..., A
         if keywords:
             raise TypeError(f"{name}: PythonQt takes no keyword arguments ({', '.join(keywords)})")
         require_main_thread(name)
-        return outward(method(*(_argument(item) for item in arguments)))
+        return outward(method(*(inward(item) for item in arguments)))
 
     call.__name__ = call.__qualname__ = name
     return call
-
-
-def _argument(value: Any) -> Any:
-    return value.host_class if isinstance(value, QtClass) else inward(value)
 
 
 def _class_name(self: QtCore.QObject) -> str:
@@ -256,7 +258,7 @@ def _find_child(self: QtCore.QObject, cls: Any, name: str = "") -> Any:
 def _find_children(self: QtCore.QObject, cls: Any, name: str = "") -> list[Any]:
     """Children of a class, given as a class or by its name, like PythonQt's two-argument forms."""
     children = self.findChildren(QtCore.QObject)
-    wanted = cls.host_class if isinstance(cls, QtClass) else cls
+    wanted = inward(cls)
     return [
         child
         for child in children
@@ -275,88 +277,3 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "delete": shiboken6.delete,
 }
 """Members that PythonQt adds or shows in a form of its own."""
-
-
-class QtClass:
-    """A class as ``qt``, ``ctk`` and ``slicer`` show it: constructor, static methods, enumeration values.
-
-    It can be called, subclassed and given to isinstance; attributes are checked against Slicer's lists.
-    """
-
-    host_class: type
-
-    @property
-    def __init__(self) -> Any:  # type: ignore[misc]
-        """So that ``qt.QWidget.__init__(self, parent)`` reaches the real class from a subclass."""
-        return self.host_class.__init__
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        name = self.host_class.__name__
-        return called_as_pythonqt(self.host_class, name)(*arguments, **keywords)
-
-    def __getattr__(self, name: str) -> Any:
-        cls = self.host_class
-        if name.startswith("__"):
-            return getattr(cls, name)
-        if KEYWORD_NAMES.get(name, name) not in allowed(cls):
-            raise AttributeError(f"Slicer's {cls.__name__} has no '{name}'")
-        if name in _STATIC:
-            return _STATIC[name]
-        value = getattr(cls, name, None)
-        if value is None:
-            raise NotOnHost(f"Slicer's {cls.__name__} has '{name}', the host does not")
-        if isinstance(value, type) and issubclass(value, enum.Enum):
-            return EnumType(value)
-        return called_as_pythonqt(value, f"{cls.__name__}.{name}") if callable(value) else outward(value)
-
-    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return (self.host_class,)
-
-    def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, self.host_class)
-
-    def __subclasscheck__(self, subclass: Any) -> bool:
-        return issubclass(subclass.host_class if isinstance(subclass, QtClass) else subclass, self.host_class)
-
-    def __repr__(self) -> str:
-        return f"<class '{self.host_class.__name__}' of the host>"
-
-
-_STATIC = {"singleShot": single_shot, "connect": signals.connect, "disconnect": signals.disconnect}
-
-
-def qt_class(cls: type) -> QtClass:
-    """The face of ``cls`` that module code sees."""
-    face = object.__new__(QtClass)
-    object.__setattr__(face, "host_class", cls)
-    return face
-
-
-class Namespace(types.ModuleType):
-    """The module ``qt`` or ``ctk``: only classes that Slicer lists under this name."""
-
-    def __init__(self, name: str, classes: dict[str, type]) -> None:
-        super().__init__(name)
-        self._classes = classes
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if namespace_of(name) != self.__name__:
-            raise AttributeError(f"Slicer has no {self.__name__}.{name}, or it is not in the host's facts")
-        cls = self._classes.get(name)
-        if cls is None:
-            raise NotOnHost(f"Slicer has {self.__name__}.{name}, the host does not")
-        face = qt_class(cls)
-        self.__dict__[name] = face
-        return face
-
-
-def qt_classes() -> dict[str, type]:
-    """All Qt classes of PySide6 by name."""
-    return {
-        name: getattr(module, name)
-        for module in QT_MODULES
-        for name in dir(module)
-        if name.startswith("Q") and isinstance(getattr(module, name), type)
-    }

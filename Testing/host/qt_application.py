@@ -13,7 +13,7 @@ import PySide6
 import slicer
 from PySide6 import QtCore, QtWidgets
 
-from host import application, pythonqt, singletons
+from host import application, faces, pythonqt, singletons
 from host.application import ApplicationMembers, CommandOptions, ModuleFinder
 from host.layout import qSlicerLayoutManager
 from host.main_window import qSlicerMainWindow
@@ -123,11 +123,11 @@ def start(*, testing: bool = True, main_window: bool = True) -> qSlicerApplicati
 def provide_namespaces() -> None:
     """Make ``import qt`` and ``import ctk`` work, and add the widgets to ``slicer``."""
     classes = {**pythonqt.qt_classes(), "QUiLoader": UiLoader}
-    sys.modules["qt"] = pythonqt.Namespace("qt", classes)
-    sys.modules["ctk"] = pythonqt.Namespace("ctk", REGISTRY)
+    sys.modules["qt"] = faces.Namespace("qt", classes)
+    sys.modules["ctk"] = faces.Namespace("ctk", REGISTRY)
     slicer_classes = [cls for name, cls in REGISTRY.items() if not name.startswith("ctk")]
     for cls in (*slicer_classes, qSlicerScriptedLoadableModule):
-        setattr(slicer, cls.__name__, pythonqt.qt_class(cls))
+        setattr(slicer, cls.__name__, faces.qt_class(cls))
 
 
 def _forward_messages() -> None:

@@ -17,8 +17,8 @@ import shiboken6
 from PySide6 import QtCore
 
 from host import metadata
-from host.enums import outward
 from host.strictness import NotOnHost, normalised, signals, warn
+from host.values import outward
 
 Slot = Callable[..., Any]
 

@@ -1,7 +1,8 @@
-"""Qt's enumerations as PythonQt shows them: integers.
+"""Values on their way between module code and PySide6: enumerations and classes.
 
-PySide6 has Python enumerations, which neither print nor compare as integers and refuse plain ones.  An
-:class:`EnumValue` is an integer for module code that remembers PySide6's value for the way back into Qt.
+PySide6 has Python enumerations, which neither print nor compare as integers and refuse plain ones, where
+PythonQt has integers.  An :class:`EnumValue` is an integer for module code that remembers PySide6's value
+for the way back into Qt.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ class EnumValue(int):
     __ror__, __rand__ = __or__, __and__
 
 
+class Face:
+    """What module code holds instead of a class; ``host_class`` is the class itself."""
+
+    host_class: type
+
+
 class EnumType:
     """An enumeration type, e.g. ``qt.Qt.Alignment``: turns an integer into one of its values."""
 
@@ -56,6 +63,8 @@ def inward(value: Any) -> Any:
     """``value`` from module code as PySide6 takes it."""
     if isinstance(value, EnumValue):
         return value.native
+    if isinstance(value, Face):
+        return value.host_class
     if type(value) in (list, tuple):
         return type(value)(inward(item) for item in value)
     return value
