@@ -88,7 +88,9 @@ def test_volume_round_trip_keeps_voxels_and_oblique_geometry(volume, tmp_path, n
     matrix = vtk.vtkMatrix4x4()
     loaded.GetIJKToRASMatrix(matrix)
     assert np.array_equal(slicer.util.arrayFromVolume(loaded), slicer.util.arrayFromVolume(volume))
-    assert np.abs(slicer.util.arrayFromVTKMatrix(matrix) - OBLIQUE).max() < 1e-5  # NIfTI keeps single precision
+    assert (
+        np.abs(slicer.util.arrayFromVTKMatrix(matrix) - OBLIQUE).max() < 1e-5
+    )  # NIfTI keeps single precision
     assert loaded.GetDisplayNode() is not None
 
 
