@@ -71,8 +71,9 @@ def segment(
     if options.roi is not None:
         view = view.cropped(options.roi, network, plan)
     prediction, runtime = _predict(network, view, plan, options, reporter)
-    labels = _labels(prediction, view, plan, reference.grid, options, reporter)
-    maps = _maps(prediction, view, plan, reference.grid, options, reporter)
+    outside = None if options.roi is None else ~inside_region(reference.grid, options.roi)
+    labels = _labels(prediction, view, plan, reference.grid, outside, reporter)
+    maps = _maps(prediction, view, plan, reference.grid, outside, reporter)
     names = {label["value"]: label["name"] for label in card.labels}
     lesions = lesion_table(labels, names, reference, maps.get("std"))
     reporter.progress("postprocessing", 1.0)
@@ -246,7 +247,7 @@ def _labels(
     view: View,
     plan: Plan,
     target: Grid,
-    options: SegmentOptions,
+    outside: np.ndarray | None,
     reporter: Reporter,
 ) -> Image:
     """Labels on ``target``.
@@ -258,7 +259,7 @@ def _labels(
     """
     reporter.progress("postprocessing", 0.0)
     candidates = label_map(prediction.probability, plan.values, plan.threshold, plan.activation)
-    if view.wanted is not None and options.roi is not None:
+    if view.wanted is not None:
         candidates[~view.wanted] = 0
     kept = postprocess(Image(candidates, view.grid), view.masks, plan.postprocessing).array
     removed = (candidates > 0) & (kept == 0)
@@ -267,8 +268,8 @@ def _labels(
     labels = restore_labels(
         probability, view.grid, target, plan.values, plan.threshold, plan.activation, reporter
     )
-    if options.roi is not None:
-        labels.array[~inside_region(target, options.roi)] = 0
+    if outside is not None:
+        labels.array[outside] = 0
     again = [{**entry, "minimum_slices": 1} for entry in plan.postprocessing if entry["step"] == "components"]
     return postprocess(labels, {}, again)
 
@@ -278,7 +279,7 @@ def _maps(
     view: View,
     plan: Plan,
     target: Grid,
-    options: SegmentOptions,
+    outside: np.ndarray | None,
     reporter: Reporter,
 ) -> dict[str, Image]:
     """The float volumes of the result, see ``Result``; of several labels the largest spread counts."""
@@ -291,8 +292,8 @@ def _maps(
     for number, (name, volume) in enumerate(volumes.items()):
         reporter.progress("postprocessing", 0.5 + 0.4 * number / len(volumes))
         maps[name] = restore_map(volume, view.grid, target, reporter)
-        if options.roi is not None:
-            maps[name].array[~inside_region(target, options.roi)] = 0
+        if outside is not None:
+            maps[name].array[outside] = 0
     return maps
 
 

@@ -69,7 +69,7 @@ class Executor:
         self._reporter = reporter
         self._source = network
         self._format = torch.channels_last_3d if network.dimensions == 3 else torch.channels_last
-        self._network = self._prepared()
+        self._copy: Network | None = None
 
     def run(
         self,
@@ -110,20 +110,15 @@ class Executor:
         with torch.inference_mode():
             with LiveBytes() as memory:
                 self._finish(self._prefix(images))
-            started = time.perf_counter()
-            prefix = self._prefix(images)
-            self._finish(prefix)
-            single = time.perf_counter() - started
-            repeated = 0.0
+            seconds = _seconds(lambda: self._finish(self._prefix(images)))
             if samples:
-                started = time.perf_counter()
+                prefix = self._prefix(images)
                 with sampled_dropout(self._network, 0, 0, range(len(images))):
-                    self._finish(prefix)
-                repeated = time.perf_counter() - started
+                    seconds += samples * _seconds(lambda: self._finish(prefix))
         weights = sum(value.nbytes for value in self._network.state_dict().values())
         return Probe(
             labels=output.probability.shape[1],
-            seconds_per_item=(single + samples * repeated) / len(images),
+            seconds_per_item=seconds / len(images),
             memory_bytes=weights + memory.peak * self.batch // len(images),
         )
 
@@ -170,17 +165,20 @@ class Executor:
 
     def _set(self, device: torch.device, precision: str) -> None:
         self.runtime.device, self.runtime.precision = device, precision
-        del self._network
+        self._copy = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        self._network = self._prepared()
 
-    def _prepared(self) -> Network:
-        network = copy.deepcopy(self._source).eval()
-        fold_batch_norm(network)
-        network = network.to(self.runtime.device, DTYPES[self.runtime.precision])
-        # PyTorch documents this keyword, its type stubs do not know it.
-        return network.to(memory_format=self._format)  # type: ignore[call-overload]
+    @property
+    def _network(self) -> Network:
+        """The prepared copy, made when first needed: even this can run out of memory and be repeated."""
+        if self._copy is None:
+            network = copy.deepcopy(self._source).eval()
+            fold_batch_norm(network)
+            network = network.to(self.runtime.device, DTYPES[self.runtime.precision])
+            # PyTorch documents this keyword, its type stubs do not know it.
+            self._copy = network.to(memory_format=self._format)  # type: ignore[call-overload]
+        return self._copy
 
     def _prefix(self, images: np.ndarray) -> Any:
         """What all passes over this batch share."""
@@ -199,6 +197,13 @@ class Executor:
         if self._activation == "softmax":
             probability = probability[:, 1:]
         return probability.contiguous().cpu().numpy()
+
+
+def _seconds(function: Callable[[], torch.Tensor]) -> float:
+    """Time until the result is there; a GPU works on after the call has returned, so one value is fetched."""
+    started = time.perf_counter()
+    function().flatten()[0].item()
+    return time.perf_counter() - started
 
 
 def fold_batch_norm(network: nn.Module) -> None:

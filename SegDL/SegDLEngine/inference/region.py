@@ -16,11 +16,12 @@ from SegDLEngine.images.grid import Grid
 def inside_region(grid: Grid, region: Sequence[float]) -> np.ndarray:
     """bool (k, j, i): voxels whose centre lies in the region."""
     inside = np.ones(grid.shape, bool)
-    size = grid.size
-    i, j, k = (np.arange(count, dtype=float) for count in size)
+    j, i = np.arange(grid.size[1])[:, None], np.arange(grid.size[0])
     for axis, row in enumerate(grid.ijk_to_ras[:3]):
-        coordinate = (row[2] * k + row[3])[:, None, None] + (row[1] * j)[:, None] + row[0] * i
-        inside &= (coordinate >= region[2 * axis]) & (coordinate <= region[2 * axis + 1])
+        first = row[0] * i + row[1] * j + row[3]
+        for k in range(grid.size[2]):
+            place = first + row[2] * k
+            inside[k] &= (place >= region[2 * axis]) & (place <= region[2 * axis + 1])
     return inside
 
 

@@ -258,6 +258,22 @@ def test_the_steps_down_end_in_an_error_that_says_so(monkeypatch):
     assert run.precision == "bf16"
 
 
+def test_weights_that_do_not_fit_into_the_device_step_down_too(monkeypatch):
+    """The first copy of the weights fails; the second attempt, with a smaller batch, succeeds."""
+    failures = [torch.cuda.OutOfMemoryError("CUDA out of memory.")]
+    original = execution.fold_batch_norm
+
+    def fold(net):
+        if failures:
+            raise failures.pop()
+        original(net)
+
+    monkeypatch.setattr(execution, "fold_batch_norm", fold)
+    reporter = Reporter()
+    found = predict(network(), volume(1, 3, 16, 16), SETTINGS, runtime(), reporter)
+    assert found.probability.any() and len(reporter.warnings) == 1
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     def broken(self, *rest):
         raise RuntimeError("shapes cannot be multiplied")
