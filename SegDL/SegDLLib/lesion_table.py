@@ -11,6 +11,7 @@ import slicer
 import vtk
 
 _CENTROID = "centroid_ras"
+_INTENSITIES = ("mean", "minimum", "maximum")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ COLUMNS = (
 _ARRAYS = {int: vtk.vtkIntArray, float: vtk.vtkDoubleArray, str: vtk.vtkStringArray}
 
 
-def tableFromLesions(lesions: Sequence[Mapping[str, Any]], name: str):
-    """A new vtkMRMLTableNode with one row for each lesion; what was not measured is NaN."""
+def tableFromLesions(lesions: Sequence[Mapping[str, Any]], name: str, intensityUnit: str = ""):
+    """A new vtkMRMLTableNode with one row for each lesion; what was not measured is NaN.
+
+    ``intensityUnit``: of mean, minimum and maximum, such as HU.
+    """
     scene = slicer.mrmlScene
     node = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(name))
     rows = [_flat(lesion) for lesion in lesions]
@@ -54,10 +58,16 @@ def tableFromLesions(lesions: Sequence[Mapping[str, Any]], name: str):
             array.InsertNextValue(_value(row.get(column.key), column.kind))
         node.AddColumn(array)
         node.SetColumnTitle(column.key, column.title)
-        if column.unit:
-            node.SetColumnUnitLabel(column.key, column.unit)
+        unit = intensityUnit if column.key in _INTENSITIES else column.unit
+        if unit:
+            node.SetColumnUnitLabel(column.key, unit)
     node.SetUseColumnTitleAsColumnHeader(True)
     return node
+
+
+def intensityUnitOf(node) -> str:
+    """The unit of the intensities in a lesion table; '' if unknown."""
+    return node.GetColumnUnitLabel("mean") or ""
 
 
 def lesionsFromTable(node) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def importResult(result: Result, volumeNode, *, name: str = "", closedSurface: b
     with sceneUnchangedOnError():
         segmentation = segmentationFromLabels(result, volumeNode, baseName)
         writeProvenance(segmentation, result.provenance)
-        table = lesion_table.tableFromLesions(result.lesions, f"{baseName} lesions")
+        table = lesion_table.tableFromLesions(result.lesions, f"{baseName} lesions", _intensityUnit(result))
         segmentation.SetNodeReferenceID(TABLE_ROLE, table.GetID())
         volume = None
         for kind in uncertainty.PREFERRED:
@@ -198,6 +198,11 @@ def _completeSegments(segmentation, labels: Sequence[Mapping[str, Any]]) -> None
         if coded:
             segment.SetTerminology(coded)
         segmentation.SetSegmentIndex(identifier, position)
+
+
+def _intensityUnit(result: Result) -> str:
+    """The unit of the reference input, in which the lesions were measured."""
+    return next((entry["unit"] for entry in result.card.get("inputs", ())), "")
 
 
 def _colour(label: Mapping[str, Any]) -> tuple[float, float, float]:

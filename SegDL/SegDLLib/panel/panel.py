@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from SegDLLib import dependencies, uncertainty
 from SegDLLib.diagnostics import diagnosticReport
-from SegDLLib.lesion_table import centerOn, lesionsFromTable
+from SegDLLib.lesion_table import centerOn, intensityUnitOf, lesionsFromTable
 from SegDLLib.modality import guessInputs
 from SegDLLib.model_info import describe
 from SegDLLib.panel import wording
@@ -120,7 +120,9 @@ class Panel:
         reference = entries[0]["name"] if entries else ""
         self._images.show(entries, inputs, parameters.roi, gridNote(inputs, reference), reference)
         self._options.show(parameters.device, parameters.samples, parameters.minimumMl)
-        self._results.show(parameters.result, self._lesions(), parameters.show3D)
+        table = self._table()
+        unit = intensityUnitOf(table) if table is not None else ""
+        self._results.show(parameters.result, self._lesions(), unit, parameters.show3D)
         self._showOverlay()
         running = self._segmenter.busy
         for section in (self._model, self._images, self._options):
@@ -300,9 +302,12 @@ class Panel:
         card = self._card()
         return card["inputs"] if card else []
 
-    def _lesions(self) -> list[dict[str, Any]]:
+    def _table(self) -> Any:
         result = self.parameters.result
-        table = self._segmenter.lesionTable(result) if result is not None else None
+        return self._segmenter.lesionTable(result) if result is not None else None
+
+    def _lesions(self) -> list[dict[str, Any]]:
+        table = self._table()
         return lesionsFromTable(table) if table is not None else []
 
     def _uncertaintyVolume(self) -> Any:

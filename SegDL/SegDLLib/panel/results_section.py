@@ -26,10 +26,9 @@ class ResultsSection:
         self._ui = ui
         self.resultChosen, self.lesionClicked = Signal(), Signal()
         self.show3DChosen, self.editClicked = Signal(), Signal()
-        headings = [_("Lesion"), _("Volume [ml]"), _("Long axis [mm]"), _("Mean"), _("Uncertainty")]
         table = ui.lesionTable
-        table.setColumnCount(len(headings))
-        table.setHorizontalHeaderLabels(headings)
+        table.setColumnCount(1 + len(_NUMBERS))
+        self._showHeadings("")
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
@@ -42,8 +41,8 @@ class ResultsSection:
         ui.show3DCheckBox.connect("toggled(bool)", self.show3DChosen.emit)
         ui.editButton.connect("clicked()", self.editClicked.emit)
 
-    def show(self, node: Any, lesions: Sequence[Mapping[str, Any]], show3D: bool) -> None:
-        """Show a segmentation (or None) with its lesion rows."""
+    def show(self, node: Any, lesions: Sequence[Mapping[str, Any]], unit: str, show3D: bool) -> None:
+        """Show a segmentation (or None) with its lesion rows; ``unit`` is that of the intensities."""
         ui = self._ui
         for widget in (ui.resultSelector, ui.show3DCheckBox):
             widget.blockSignals(True)
@@ -56,7 +55,13 @@ class ResultsSection:
         ui.segmentsTable.setVisible(node is not None)
         if ui.segmentsTable.segmentationNode() is not node:
             ui.segmentsTable.setSegmentationNode(node)
+        self._showHeadings(unit)
         self._fill(lesions)
+
+    def _showHeadings(self, unit: str) -> None:
+        mean = _("Mean [{unit}]").format(unit=unit) if unit else _("Mean")
+        headings = [_("Lesion"), _("Volume [ml]"), _("Long axis [mm]"), mean, _("Uncertainty")]
+        self._ui.lesionTable.setHorizontalHeaderLabels(headings)
 
     def _fill(self, lesions: Sequence[Mapping[str, Any]]) -> None:
         table = self._ui.lesionTable

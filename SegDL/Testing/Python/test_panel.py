@@ -180,6 +180,7 @@ def test_a_click_gives_progress_and_results(panel, volume, tmp_path):
     assert ui.resultSelector.currentNode() is segmentation
     assert ui.lesionTable.rowCount == lesions.GetNumberOfRows() > 0
     assert ui.lesionTable.item(0, 0).text() == "Tumour 1"
+    assert ui.lesionTable.horizontalHeaderItem(3).text() == "Mean [HU]"
     assert float(ui.lesionTable.item(0, 1).text()) == pytest.approx(
         float(lesions.GetCellText(0, lesions.GetColumnIndex("volume_ml"))), abs=0.01
     )
