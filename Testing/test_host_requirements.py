@@ -43,8 +43,8 @@ def test_a_missing_package_is_named():
 def test_without_any_opengl_nothing_is_chosen_and_the_reason_is_given(absent):
     pytest.importorskip("vtk")
     pytest.importorskip("slicer")
-    for libraries in requirements.OPENGL_WINDOWS.values():
-        absent.update(libraries)
+    for groups in requirements.OPENGL_WINDOWS.values():
+        absent.update(*groups)
     assert requirements.choose_opengl_window() == ""
     problem = requirements.graphics_problem.__wrapped__()
     assert "libOSMesa.so.8" in problem

@@ -47,6 +47,7 @@ _HOMES = {
     "clear_warnings": "host.strictness",
     "click": "host.interaction",
     "click_cell": "host.interaction",
+    "graphics_available": "host.requirements",
     "load_module": "host.modules",
     "process_events": "host.interaction",
     "save_views": "host.interaction",

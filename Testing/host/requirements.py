@@ -25,10 +25,10 @@ QT_LIBRARIES = {
 """Shared libraries that PySide6 links, with the Debian package of each."""
 
 OPENGL_WINDOWS = {
-    "vtkEGLRenderWindow": ("libEGL.so.1", "libEGL_mesa.so.0"),
-    "vtkOSOpenGLRenderWindow": ("libOSMesa.so.8",),
+    "vtkEGLRenderWindow": (("libEGL.so.1",), ("libEGL_mesa.so.0", "libEGL_nvidia.so.0")),
+    "vtkOSOpenGLRenderWindow": (("libOSMesa.so.8", "libOSMesa.so"),),
 }
-"""VTK's off-screen windows in order of preference, with the libraries that each loads."""
+"""VTK's off-screen windows in order of preference; of each group of libraries one must load."""
 
 _PROBE = (
     "import vtk\n"
@@ -95,7 +95,9 @@ def graphics_problem() -> str:
     if problem:
         return problem
     if not choose_opengl_window():
-        wanted = " or ".join(" with ".join(names) for names in OPENGL_WINDOWS.values())
+        wanted = " or ".join(
+            " with ".join(names[0] for names in groups) for groups in OPENGL_WINDOWS.values()
+        )
         return f"VTK needs {wanted} (Debian packages: libegl1 with libgl1-mesa-dri, or libosmesa6)"
     try:
         tried = subprocess.run(
@@ -124,8 +126,8 @@ def choose_opengl_window() -> str:
         return chosen
     if not sys.platform.startswith("linux"):
         return "the platform's own window"
-    for window, libraries in OPENGL_WINDOWS.items():
-        if all(_loads(name) for name in libraries):
+    for window, groups in OPENGL_WINDOWS.items():
+        if all(any(_loads(name) for name in names) for names in groups):
             os.environ["VTK_DEFAULT_OPENGL_WINDOW"] = window
             return window
     return ""
