@@ -77,7 +77,7 @@ class ResidualSE3d(nn.Module):
 
 
 class RecurrentUnit3d(nn.Module):
-    """One shared K (convolution 3x3x3, norm, ReLU) applied ``steps`` + 1 times: s = K(x), then s = K(x + s)."""
+    """One shared K (convolution, norm, ReLU) applied ``steps`` + 1 times: s = K(x), then s = K(x + s)."""
 
     def __init__(self, channels: int, steps: int, normalisation: str):
         super().__init__()

@@ -64,6 +64,17 @@ NETWORKS: dict[str, NetworkEntry] = {
     "baseline_unet3d": NetworkEntry(
         "SegDLEngine.networks.baseline_unet3d:BaselineUNet3d", "000", variants=({}, {"filters": 16})
     ),
+    "multiscale_cnn3d": NetworkEntry(
+        "SegDLEngine.networks.multiscale_cnn3d:MultiscaleCNN3d",
+        "002",
+        variants=({}, {"skips": "sum"}, {"skips": None}, {"maps": 1}),
+    ),
+    "two_path_cnn": NetworkEntry("SegDLEngine.networks.two_path_cnn:TwoPathCNN", "002"),
+    "input_cascade_cnn": NetworkEntry("SegDLEngine.networks.input_cascade_cnn:InputCascadeCNN", "002"),
+    "unet2d": NetworkEntry("SegDLEngine.networks.unet2d:UNet2d", "002, 003", variants=({}, {"padded": True})),
+    "unet3d_69k": NetworkEntry(
+        "SegDLEngine.networks.unet3d_69k:UNet3d69k", "002", variants=({}, {"in_channels": 1})
+    ),
 }
 
 
