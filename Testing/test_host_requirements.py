@@ -16,7 +16,7 @@ def absent(monkeypatch):
     real = requirements._loads
     monkeypatch.setattr(requirements, "_loads", lambda name: name not in names and real(name))
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.delenv("VTK_DEFAULT_OPENGL_WINDOW", raising=False)
+    monkeypatch.setenv("VTK_DEFAULT_OPENGL_WINDOW", "")  # restored afterwards, whatever a test chooses
     return names
 
 
