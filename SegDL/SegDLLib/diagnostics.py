@@ -21,8 +21,12 @@ def diagnosticReport(
     log: Iterable[str] = (),
     error: SegDLError | None = None,
     tail: Iterable[str] = (),
+    private: Iterable[str] = (),
 ) -> str:
-    """A plain-text report; ``settings`` are the panel's, ``tail`` the last lines of the engine's output."""
+    """A plain-text report; ``settings`` are the panel's, ``tail`` the last lines of the engine's output.
+
+    ``private``: words that are blotted out, such as the names of nodes, which may name a patient.
+    """
     names = [*_SHOWN, *(item.name for item in requirements())]
     lines = [
         "SegDL diagnostic report (research software, not for clinical use)",
@@ -36,4 +40,8 @@ def diagnosticReport(
         lines += [error.detail] if error.detail else []
     lines += ["", "Log", *log]
     lines += ["", "Last lines of the engine", *tail]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    for word in sorted(set(private), key=len, reverse=True):
+        if len(word) > 2:
+            text = text.replace(f"'{word}'", "'(name)'")
+    return text

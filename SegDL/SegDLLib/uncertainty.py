@@ -15,8 +15,8 @@ _QUANTITIES = {"std": "Standard deviation of the foreground probability", "entro
 _CODES = {"std": ("386136009", "SCT", "Standard deviation"), "entropy": ("entropy", "99SEGDL", "Entropy")}
 _UNITS = {"std": ("1", "UCUM", "no units"), "entropy": ("{nat}", "UCUM", "nat")}
 
-# Of the map's maximum; below it the overlay is transparent.
-DEFAULT_THRESHOLD = 0.05
+# Of the map's maximum; below it the overlay is transparent, so that only what deserves a look is coloured.
+DEFAULT_THRESHOLD = 0.2
 
 
 def volumeFromMap(image: Image, kind: str, name: str, volumeNode):

@@ -287,7 +287,9 @@ class Panel:
     def _onCopyReport(self) -> None:
         engine = self._segmenter.engine
         settings = self.parameters.settings()
-        self._log.copy(diagnosticReport(settings, self._log.lines(), self._lastError, engine.tail))
+        names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode")]
+        report = diagnosticReport(settings, self._log.lines(), self._lastError, engine.tail, names)
+        self._log.copy(report)
         self._log.append(_("The report is on the clipboard."))
 
     def _card(self) -> dict[str, Any] | None:

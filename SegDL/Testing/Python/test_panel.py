@@ -321,6 +321,7 @@ def test_a_killed_worker_is_one_readable_line(panel, volume):
 
 def test_an_unusable_input_is_a_line_and_no_dialog(panel, volume, monkeypatch):
     import host
+    import qt
     import slicer
 
     shown = []
@@ -330,7 +331,13 @@ def test_an_unusable_input_is_a_line_and_no_dialog(panel, volume, monkeypatch):
     unit.SetValueSchemeMeaning("{SUVbw}g/ml", "UCUM", "SUV")
     volume.SetVoxelValueUnits(unit)
     host.click(panel.ui.runButton)
-    assert "needs HU" in panel.ui.statusLabel.text
+    assert "needs HU, but volume 'CT phantom' is in SUV" in panel.ui.statusLabel.text
+    host.click(panel.ui.logCollapsibleButton)
+    host.click(panel.ui.copyReportButton)
+    report = qt.QApplication.clipboard().text()
+    assert "needs HU, but volume '(name)' is in SUV" in report
+    assert "CT phantom" not in report
+    host.click(panel.ui.logCollapsibleButton)
     assert panel.ui.runButton.enabled
     assert shown == []
 
