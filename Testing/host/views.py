@@ -167,15 +167,21 @@ class SliceView(_View):
 
     def _prepare(self) -> None:
         if self._window is None:
-            renderer = self._make_window(slicer.vtkMRMLSliceViewDisplayableManagerFactory, SLICE_MANAGERS)
-            renderer.GetActiveCamera().ParallelProjectionOn()
+            overlay = self._make_window(slicer.vtkMRMLSliceViewDisplayableManagerFactory, SLICE_MANAGERS)
+            overlay.GetActiveCamera().ParallelProjectionOn()
+            # As in the application the slice has a layer of its own: in one layer with it, translucent
+            # fills of segments would blend with the black behind the slice.
+            behind = vtk.vtkRenderer()
+            self._window.SetNumberOfLayers(max(2, self._window.GetNumberOfLayers()))
+            overlay.SetLayer(1)
+            self._window.AddRenderer(behind)
             self._mapper = vtk.vtkImageMapper()
             self._mapper.SetColorWindow(255)
             self._mapper.SetColorLevel(127.5)
             self._actor = vtk.vtkActor2D()
             self._actor.SetMapper(self._mapper)
-            self._actor.GetProperty().SetDisplayLocationToBackground()
-            renderer.AddViewProp(self._actor)
+            behind.AddViewProp(self._actor)
+            self._kept.append(behind)
         connection = self.logic.GetImageDataConnection()
         self._mapper.SetInputConnection(connection)
         self._actor.SetVisibility(connection is not None)
