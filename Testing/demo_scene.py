@@ -142,9 +142,7 @@ def draw_views(app: Any, volume: Any, nodes: Any, result: Result, path: Path) ->
     layout.show(volume, foreground=nodes.uncertainty, opacity=0.5)
     if result.lesions:
         layout.jump_to(result.lesions[0]["centroid_ras"])
-    layout.threed.node.SetBoxVisible(1)
-    for view in layout.slices.values():
-        view.node.SetSliceVisible(view.name == "Red")
+    layout.slices["Red"].node.SetSliceVisible(True)
     layout.save_montage(path)
 
 
