@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,10 @@ class Recipe:
 
 
 def recipe_folders() -> list[Path]:
-    """Where recipes lie: in the source tree or extension, and in the installed package."""
-    here = Path(__file__).resolve().parent
-    return [folder for folder in (here.parent / "Resources" / "Recipes", here / "recipes") if folder.is_dir()]
+    """Where recipes lie: in the source tree or extension, else where pip puts the data of a package."""
+    beside = Path(__file__).resolve().parents[1] / "Resources" / "Recipes"
+    installed = Path(sysconfig.get_path("data")) / "share" / "segdl" / "recipes"
+    return [folder for folder in (beside, installed) if folder.is_dir()][:1]
 
 
 def list_recipes() -> list[Recipe]:

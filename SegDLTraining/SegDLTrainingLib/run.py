@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import time
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import torch
 from SegDLEngine import __version__
 from SegDLEngine.errors import InputError
+from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib.fit import fit
+from SegDLTrainingLib.operating_point import best_threshold, operating_points, predict_volumes
 from SegDLTrainingLib.package import export_package
 from SegDLTrainingLib.phantom_cases import phantom_volumes
 from SegDLTrainingLib.recipes import Recipe, licence_text
@@ -48,6 +51,13 @@ def train(
         cases[part] = phantom_volumes(recipe, seeds, cache, workers, reporter, f"{part} cases")
     started = time.perf_counter()
     result = fit(recipe, cases["training"], cases["validation"], working, reporter, device)
+    minutes = (time.perf_counter() - started) / 60
+    network = build_network(recipe.card["network"]["name"], recipe.card["network"]["options"])
+    network.load_state_dict(result.state)
+    probabilities = predict_volumes(network.to(device).eval(), cases["validation"], recipe.card, device)
+    points = operating_points(probabilities, cases["validation"], recipe.card)
+    card = copy.deepcopy(recipe.card)
+    card["inference"]["threshold"] = best_threshold(points)
     training = {
         "recipe": recipe["id"],
         "report": recipe["report"],
@@ -56,14 +66,15 @@ def train(
         "best_epoch": result.best["epoch"] + 1,
         "epochs": len(result.history),
         "synthetic_validation_dice": result.best["validation_dice"],
-        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "minutes": round(minutes, 1),
+        "synthetic_validation": points,
         "software": {
             "engine": __version__,
             "torch": torch.__version__,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}",
         },
     }
-    return export_package(result.state, recipe.card, output, training=training, licence_file=licence_text())
+    return export_package(result.state, card, output, training=training, licence_file=licence_text())
 
 
 def _device(wanted: str) -> str:
