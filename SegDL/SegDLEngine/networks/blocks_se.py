@@ -45,7 +45,13 @@ class SENorm3d(nn.Module):
         return torch.addcmul(torch.tanh(self.shift(means)), scale, self.norm(features))
 
 
-class SEConv3d(nn.Module):
+class Unit(nn.Module):
+    """A step of an encoder or decoder; ``reach`` is its part of the receptive field's path."""
+
+    reach: tuple[str, ...]
+
+
+class SEConv3d(Unit):
     """'Same' convolution, ReLU, SE norm: the norm comes after the ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, normalisation: str = "instance"):
@@ -59,7 +65,7 @@ class SEConv3d(nn.Module):
         return self.norm(self.activation(self.conv(features)))
 
 
-class ResidualSE3d(nn.Module):
+class ResidualSE3d(Unit):
     """An SE convolution plus its input; where channels change, the input through a 1x1x1 SE convolution."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, normalisation: str = "instance"):
@@ -95,7 +101,7 @@ class RecurrentUnit3d(nn.Module):
         return state
 
 
-class RRCNN3d(nn.Module):
+class RRCNN3d(Unit):
     """Recurrent residual unit: u = 1x1x1 convolution of the input; u + two recurrent units in series of u.
 
     Alom et al. 2018, "Recurrent Residual Convolutional Neural Network based on U-Net", in 3D, with an

@@ -75,6 +75,15 @@ NETWORKS: dict[str, NetworkEntry] = {
     "unet3d_69k": NetworkEntry(
         "SegDLEngine.networks.unet3d_69k:UNet3d69k", "002", variants=({}, {"in_channels": 1})
     ),
+    "genesis_unet3d": NetworkEntry("SegDLEngine.networks.genesis_unet3d:GenesisUNet3d", "003"),
+    "genesis_unet2d": NetworkEntry("SegDLEngine.networks.genesis_unet2d:GenesisUNet2d", "003"),
+    "attention_unet2d": NetworkEntry(
+        "SegDLEngine.networks.attention_unet2d:AttentionUNet2d", "003", variants=({}, {"filters": 64})
+    ),
+    "attention_unet3d": NetworkEntry("SegDLEngine.networks.attention_unet3d:AttentionUNet3d", "003"),
+    "lungmask_unet2d": NetworkEntry(
+        "SegDLEngine.networks.lungmask_unet2d:LungmaskUNet2d", "003", variants=({}, {"out_channels": 6})
+    ),
 }
 
 

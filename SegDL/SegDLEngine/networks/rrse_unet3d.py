@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
-from SegDLEngine.networks.blocks_se import RRCNN3d
+from SegDLEngine.networks.blocks_se import RRCNN3d, Unit
 from SegDLEngine.networks.se_resunet3d import residual_units
 from SegDLEngine.networks.se_unet import LEVELS, SEUNet3d
 
@@ -56,7 +54,7 @@ class RRSEUNet3d(SEUNet3d):
             raise TypeError(f"variant '{variant}' is none of {', '.join(VARIANTS)}")
         layout = VARIANTS[variant]
 
-        def encoder_units(level: int, channels_in: int, width: int, norm: str) -> list[nn.Module]:
+        def encoder_units(level: int, channels_in: int, width: int, norm: str) -> list[Unit]:
             units = residual_units(level, channels_in, width, norm)
             if layout.replacing:
                 units[-1] = RRCNN3d(width, width, steps, norm)
@@ -64,7 +62,7 @@ class RRSEUNet3d(SEUNet3d):
                 units.append(RRCNN3d(width, width, steps, norm))
             return units
 
-        def decoder_tail(level: int, width: int, norm: str) -> list[nn.Module]:
+        def decoder_tail(level: int, width: int, norm: str) -> list[Unit]:
             return [RRCNN3d(width, width, steps, norm)] if layout.decoder else []
 
         super().__init__(

@@ -6,9 +6,7 @@ Neck Primary Tumors in Combined PET and CT Images" (HECKTOR 2020).
 
 from __future__ import annotations
 
-from torch import nn
-
-from SegDLEngine.networks.blocks_se import ResidualSE3d
+from SegDLEngine.networks.blocks_se import ResidualSE3d, Unit
 from SegDLEngine.networks.se_unet import SEUNet3d
 
 
@@ -38,7 +36,7 @@ class SEResUNet3d(SEUNet3d):
         )
 
 
-def residual_units(level: int, channels_in: int, width: int, normalisation: str) -> list[nn.Module]:
+def residual_units(level: int, channels_in: int, width: int, normalisation: str) -> list[Unit]:
     """Two residual SE units at the first level, its first with a 7x7x7 kernel; three at the others."""
     count, kernel = (2, 7) if level == 0 else (3, 3)
     first = ResidualSE3d(channels_in, width, kernel, normalisation)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from SegDLEngine.networks.blocks_se import SEConv3d
+from SegDLEngine.networks.blocks_se import SEConv3d, Unit
 from SegDLEngine.networks.layers import he_normal, initialise, upsample_linear
 from SegDLEngine.networks.network import Network, dropout_layers
 from SegDLEngine.networks.reach import receptive_field
@@ -15,10 +15,10 @@ from SegDLEngine.networks.reach import receptive_field
 LEVELS = 5
 
 
-class DecoderStage(nn.Module):
+class DecoderStage(Unit):
     """Transposed convolution, [up, skip], SE convolution, the pathway's sum, SE convolution, ``tail``."""
 
-    def __init__(self, below: int, width: int, normalisation: str, tail: Sequence[nn.Module]):
+    def __init__(self, below: int, width: int, normalisation: str, tail: Sequence[Unit]):
         super().__init__()
         self.up = nn.ConvTranspose3d(below, width, 3, stride=2, padding=1, output_padding=1)
         self.first = SEConv3d(2 * width, width, 3, normalisation)
@@ -54,8 +54,8 @@ class SEUNet3d(Network):
         filters: int,
         pathway: bool,
         normalisation: str,
-        encoder_units: Callable[[int, int, int, str], list[nn.Module]],
-        decoder_tail: Callable[[int, int, str], list[nn.Module]],
+        encoder_units: Callable[[int, int, int, str], list[Unit]],
+        decoder_tail: Callable[[int, int, str], list[Unit]],
     ):
         super().__init__()
         widths = [filters * 2**level for level in range(LEVELS)]
@@ -103,5 +103,5 @@ class SEUNet3d(Network):
         return self.output(below)
 
 
-def _reach(units: Sequence[nn.Module]) -> list[str]:
+def _reach(units: Sequence[Unit]) -> list[str]:
     return [step for unit in units for step in unit.reach]
