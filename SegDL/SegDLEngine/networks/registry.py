@@ -84,6 +84,21 @@ NETWORKS: dict[str, NetworkEntry] = {
     "lungmask_unet2d": NetworkEntry(
         "SegDLEngine.networks.lungmask_unet2d:LungmaskUNet2d", "003", variants=({}, {"out_channels": 6})
     ),
+    "res_unet2d": NetworkEntry(
+        "SegDLEngine.networks.res_unet2d:ResUNet2d",
+        "004",
+        variants=(
+            {},
+            {"encoder_depths": [1, 1, 1, 1, 1], "output_depth": 1},
+            {
+                "filters": [16, 16, 16],
+                "encoder_depths": [1, 1, 1],
+                "decoder_depths": [1, 1],
+                "output_depth": 1,
+                "upsampling": "bilinear",
+            },
+        ),
+    ),
 }
 
 
