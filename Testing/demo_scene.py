@@ -143,6 +143,8 @@ def draw_views(app: Any, volume: Any, nodes: Any, result: Result, path: Path) ->
     if result.lesions:
         layout.jump_to(result.lesions[0]["centroid_ras"])
     layout.slices["Red"].node.SetSliceVisible(True)
+    layout.threed.node.SetBoxVisible(False)
+    layout.threed.node.SetAxisLabelsVisible(False)
     layout.save_montage(path)
 
 

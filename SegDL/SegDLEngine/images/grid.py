@@ -72,7 +72,8 @@ class Grid:
         if not np.all(spacing > 0):
             raise ValueError("the IJK-to-RAS matrix has an axis without length")
         axes = lps[:3, :3] / spacing
-        return cls(tuple(size), tuple(spacing), tuple(lps[:3, 3]), tuple(axes.ravel()))
+        columns, rows, slices = (int(count) for count in size)
+        return cls((columns, rows, slices), tuple(spacing), tuple(lps[:3, 3]), tuple(axes.ravel()))
 
     @property
     def voxel_ml(self) -> float:
@@ -98,7 +99,8 @@ class Grid:
     def crop(self, start: Sequence[int], size: Sequence[int]) -> Grid:
         """The grid of a box that begins at index ``start`` (i, j, k); it may reach outside this grid."""
         origin = self.to_physical(np.asarray([start], dtype=float))[0]
-        return Grid(tuple(size), self.spacing, tuple(origin), self.direction)
+        columns, rows, slices = (int(count) for count in size)
+        return Grid((columns, rows, slices), self.spacing, tuple(origin), self.direction)
 
     def matches(self, other: Grid, tolerance: float = 1e-4) -> bool:
         """True if both have one size and all corners agree within ``tolerance`` of a voxel's side."""
