@@ -212,6 +212,8 @@ class SegmentationJob:
 
     def _onProgress(self, event: Mapping[str, Any]) -> None:
         self._begun = True
+        if self.cancelling:
+            return  # It was on its way when the user cancelled.
         self.progressed.emit(event["fraction"], event["stage"], event.get("eta_s"))
 
     def _end(self, error: SegDLError | None) -> None:
