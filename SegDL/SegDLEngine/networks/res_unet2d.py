@@ -60,7 +60,7 @@ class ChannelNorm2d(nn.LayerNorm):
 
 
 class SameTransposedConv2d(nn.ConvTranspose2d):
-    """Transposed 3x3 convolution that doubles the sides as Keras' 'same' does: without last row and column."""
+    """Transposed 3x3 convolution that doubles the sides as Keras' 'same' does: no last row and column."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(channels_in, channels_out, 3, stride=2)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from network_checks import count, reach_of_gradient
 from SegDLEngine.errors import ModelError
 from SegDLEngine.networks.blocks_se import RRCNN3d, SENorm3d
 from SegDLEngine.networks.layers import InstanceNorm, upsample_linear
 from SegDLEngine.networks.reach import receptive_field
 from SegDLEngine.networks.registry import build_empty, build_network
 from torch import nn
-
-
-def count(name: str, **options) -> int:
-    return sum(parameter.numel() for parameter in build_empty(name, options, "meta").parameters())
 
 
 @pytest.mark.parametrize(
@@ -158,24 +155,21 @@ def test_only_instance_norm_keeps_the_samples_of_a_batch_apart(normalisation, in
     assert torch.allclose(alone, together, atol=1e-4) is independent
 
 
-def test_receptive_field_of_the_baseline_is_what_the_gradient_reaches():
-    """Per axis, with positive weights, without the instance norm, whose means reach everywhere."""
-    network = build_network("baseline_unet3d", {"filters": 1, "in_channels": 1}).double()
-    for module in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for index, layer in enumerate(module):
-            if isinstance(layer, InstanceNorm):
-                module[index] = nn.Identity()
-    network.pool = nn.AvgPool3d(2)
-    for parameter in network.parameters():
-        nn.init.constant_(parameter, 0.1)
-    widest = 0
-    for phase in range(8):
-        image = torch.ones(1, 1, 128, 8, 8, dtype=torch.float64, requires_grad=True)
-        network(image)[0, 0, 64 + phase, 4, 4].backward()
-        reached = torch.nonzero(image.grad[0, 0].sum(dim=(1, 2))).ravel()
-        assert reached[0] > 0 and reached[-1] < 127, "the test image is too small"
-        widest = max(widest, int(reached[-1] - reached[0]) + 1)
-    assert network.receptive_field == widest
+@pytest.mark.parametrize(
+    ("name", "options", "side", "phases"),
+    [
+        ("baseline_unet3d", {"filters": 1}, 128, None),
+        ("se_resunet3d", {"filters": 2}, 336, (7, 8)),
+    ],
+)
+def test_receptive_field_is_what_the_gradient_reaches(name, options, side, phases):
+    """Without the global means of the norms, which reach everywhere."""
+    network = build_network(name, options)
+    for module in network.modules():
+        if isinstance(module, SENorm3d):
+            module.forward = lambda features: features
+    across = network.divisible_by
+    assert network.receptive_field == reach_of_gradient(network, side, across, phases)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

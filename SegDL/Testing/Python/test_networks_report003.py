@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from network_checks import count, reach_of_gradient
 from SegDLEngine.networks.blocks_attention import AttentionGate
 from SegDLEngine.networks.genesis_unet2d import flatten_kernels
 from SegDLEngine.networks.genesis_unet3d import reorder_kernels
 from SegDLEngine.networks.registry import build_empty, build_network
 from torch import nn
 from torch.nn import functional
-
-
-def count(name: str, **options) -> int:
-    return sum(parameter.numel() for parameter in build_empty(name, options, "meta").parameters())
 
 
 @pytest.mark.parametrize(
@@ -230,16 +227,5 @@ def test_lungmask_puts_the_norm_after_the_relu():
     ],
 )
 def test_receptive_field_is_what_the_gradient_reaches(name, options, side, phases):
-    network = build_network(name, options).eval().double()
-    network.pool = nn.AvgPool2d(2)
-    for parameter in network.parameters():
-        nn.init.constant_(parameter, 0.1)
-    widest = 0
-    middle = side // 2 // network.divisible_by * network.divisible_by
-    for phase in phases:
-        image = torch.ones(1, 1, side, 32, dtype=torch.float64, requires_grad=True)
-        network(image)[0, 0, middle + phase, 16].backward()
-        rows = torch.nonzero(image.grad[0, 0].sum(dim=1)).ravel()
-        assert rows[0] > 0 and rows[-1] < side - 1, "the test image is too small"
-        widest = max(widest, int(rows[-1] - rows[0]) + 1)
-    assert network.receptive_field == widest
+    network = build_network(name, options)
+    assert network.receptive_field == reach_of_gradient(network, side, 32, phases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from network_checks import reach_of_gradient
 from SegDLEngine.errors import ModelError
 from SegDLEngine.networks.registry import build_empty, build_network
 from SegDLEngine.networks.res_unet2d import ChannelNorm2d, ResidualBlock2d, SameTransposedConv2d
@@ -141,25 +142,8 @@ def test_passes_with_dropout_spread_and_leave_the_batch_norm_alone(rate, spreads
 
 @pytest.mark.parametrize("upsampling", ["transposed", "bilinear"])
 def test_receptive_field_is_what_the_gradient_reaches(upsampling):
-    """With positive weights, mean pooling, and no layer norm: it has no gradient where channels are equal."""
-    options = {**TINY, "in_channels": 1, "upsampling": upsampling, "output_depth": 1}
-    network = build_network("res_unet2d", options).eval().double()
-    for module in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for index, layer in enumerate(module):
-            if isinstance(layer, nn.MaxPool2d):
-                module[index] = nn.AvgPool2d(2)
-            elif isinstance(layer, ChannelNorm2d):
-                module[index] = nn.Identity()
-    for parameter in network.parameters():
-        nn.init.constant_(parameter, 0.1)
-    widest = 0
-    for phase in range(8):
-        image = torch.ones(1, 1, 160, 16, dtype=torch.float64, requires_grad=True)
-        network(image)[0, 0, 80 + phase, 8].backward()
-        rows = torch.nonzero(image.grad[0, 0].sum(dim=1)).ravel()
-        assert rows[0] > 0 and rows[-1] < 159, "the test image is too small"
-        widest = max(widest, int(rows[-1] - rows[0]) + 1)
-    assert network.receptive_field == widest
+    network = build_network("res_unet2d", {**TINY, "upsampling": upsampling, "output_depth": 1})
+    assert network.receptive_field == reach_of_gradient(network, 160, 16)
 
 
 @pytest.mark.parametrize(
