@@ -35,7 +35,7 @@ def test_a_failed_training_says_why(module, tmp_path):
     import SegDLTraining
 
     events = []
-    with pytest.raises(RuntimeError, match="no recipe 'nothing-like-it'.*recipes lists"):
+    with pytest.raises(RuntimeError, match=r"no recipe 'nothing-like-it'.*recipes lists"):
         SegDLTraining.SegDLTrainingLogic().train("nothing-like-it", tmp_path / "out", onEvent=events.append)
     assert [event["event"] for event in events] == ["error"]
     assert not (tmp_path / "out").exists()
