@@ -6,6 +6,11 @@ Neck Primary Tumors in Combined PET and CT Images" (HECKTOR 2020).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
+
+import torch
+
 from SegDLEngine.networks.blocks_se import ResidualSE3d, Unit
 from SegDLEngine.networks.se_unet import SEUNet3d
 
@@ -41,3 +46,31 @@ def residual_units(level: int, channels_in: int, width: int, normalisation: str)
     count, kernel = (2, 7) if level == 0 else (3, 3)
     first = ResidualSE3d(channels_in, width, kernel, normalisation)
     return [first, *(ResidualSE3d(width, width, 3, normalisation) for _ in range(count - 1))]
+
+
+def rename_public(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of the published HECKTOR 2020 network under this network's names."""
+    return {_renamed(key): value for key, value in state.items()}
+
+
+def _renamed(key: str) -> str:
+    for pattern, replacement in _PUBLIC_NAMES:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+# Applied in this order; the decoder and the pathway count from the lowest level, 4, up to 1.
+_PUBLIC_NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"^block_(\d)_(\d)_left\.", lambda found: f"encoder.{int(found[1]) - 1}.{int(found[2]) - 1}."),
+    (r"^block_(\d)_1_right\.", lambda found: f"decoder.{4 - int(found[1])}.first."),
+    (r"^block_(\d)_2_right\.", lambda found: f"decoder.{4 - int(found[1])}.second."),
+    (r"^upconv_(\d)\.", lambda found: f"decoder.{4 - int(found[1])}.up."),
+    (r"^vision_(\d)\.conv\.", lambda found: f"pathway.{4 - int(found[1])}."),
+    (r"^conv1x1\.", "output."),
+    (r"^(encoder\.\d\.\d)\.conv1\.", r"\1.unit."),
+    (r"^(encoder\.\d\.\d)\.res_conv\.", r"\1.shortcut."),
+    (r"\.gamma\.", ".scale."),
+    (r"\.beta\.", ".shift."),
+    (r"\.(scale|shift)\.conv1\.", r".\1.0."),
+    (r"\.(scale|shift)\.conv2\.", r".\1.2."),
+)

@@ -10,6 +10,7 @@ from SegDLEngine.networks.blocks_se import RRCNN3d, SENorm3d
 from SegDLEngine.networks.layers import InstanceNorm, upsample_linear
 from SegDLEngine.networks.reach import receptive_field
 from SegDLEngine.networks.registry import build_empty, build_network
+from SegDLEngine.networks.se_resunet3d import rename_public
 from torch import nn
 
 
@@ -207,3 +208,39 @@ def test_unknown_variants_and_norms_are_named():
         build_network("rrse_unet3d", {"variant": "M5"})
     with pytest.raises(ModelError, match="normalisation 'group' is none of instance, batch"):
         build_network("se_resunet3d", {"filters": 2, "normalisation": "group"})
+
+
+def public_name(key: str) -> str:
+    """What the published HECKTOR 2020 code calls a weight of ours."""
+    first, *rest = key.split(".")
+    if first == "encoder":
+        level, unit, part, *rest = rest
+        part = {"unit": "conv1", "shortcut": "res_conv"}[part]
+        head = f"block_{int(level) + 1}_{int(unit) + 1}_left.{part}"
+    elif first == "decoder":
+        stage, part, *rest = rest
+        level = 4 - int(stage)
+        head = {
+            "up": f"upconv_{level}",
+            "first": f"block_{level}_1_right",
+            "second": f"block_{level}_2_right",
+        }[part]
+    elif first == "pathway":
+        stage, *rest = rest
+        head = f"vision_{4 - int(stage)}.conv"
+    else:
+        head = "conv1x1"
+    if rest[0] == "norm":
+        _, gate, layer, kind = rest
+        rest = ["norm", {"scale": "gamma", "shift": "beta"}[gate], {"0": "conv1", "2": "conv2"}[layer], kind]
+    return ".".join([head, *rest])
+
+
+def test_public_weights_find_their_places():
+    ours = build_empty("se_resunet3d", {}, "meta").state_dict()
+    public = {public_name(key): value for key, value in ours.items()}
+    assert public["block_1_1_left.conv1.conv.weight"].shape == (24, 2, 7, 7, 7)
+    assert public["vision_4.conv.norm.gamma.conv2.weight"].shape == (24, 12, 1, 1, 1)
+    renamed = rename_public(public)
+    assert renamed.keys() == ours.keys()
+    assert all(renamed[key] is ours[key] for key in ours)
