@@ -46,15 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--reference-values needs --reference.", code="usage")
     from SegDLEngine.images.checks import check_image
     from SegDLEngine.images.reading import read_image, read_labels
-    from SegDLEngine.images.writing import check_output, output_extension, replacing, write_image
+    from SegDLEngine.images.writing import output_extension, write_image
+    from SegDLEngine.outputs import OutputFiles
     from SegDLEngine.preprocessing.lungs.isolation import isolate_lungs
 
     for path in filter(None, (arguments.output, arguments.lungs)):
         output_extension(Path(path))
-        check_output(Path(path).expanduser())
     if arguments.report:
         output_extension(Path(arguments.report), (".json",))
-        check_output(Path(arguments.report).expanduser())
+    targets = {"mask": arguments.output, "lungs": arguments.lungs, "report": arguments.report}
+    outputs = OutputFiles(targets, filter(None, (arguments.ct, arguments.reference)))
     values = [label_values(text) for text in arguments.reference_values or []]
     labels = read_labels(arguments.reference, warn=_warn) if arguments.reference else None
     image = read_image(arguments.ct, modality="CT", unit="HU", warn=_warn)
@@ -66,12 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
         report["reference"] = _compare(isolation, labels, values)
     for warning in report["warnings"]:
         _warn(warning["code"], warning["text"])
-    write_image(isolation.mask, arguments.output)
-    if arguments.lungs:
-        write_image(isolation.lungs, arguments.lungs)
-    if arguments.report:
-        with replacing(Path(arguments.report).expanduser(), ".json") as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with outputs:
+        write_image(isolation.mask, outputs.path("mask"))
+        if "lungs" in outputs:
+            write_image(isolation.lungs, outputs.path("lungs"))
+        if "report" in outputs:
+            outputs.path("report").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print("\n".join(summary(report)))
     return 0
 

@@ -71,7 +71,7 @@ def test_another_method_is_refused_with_what_there_is(files, tmp_path, method, c
     ("extra", "named"),
     [
         (["region.txt"], "region.txt"),
-        (["nowhere/region.nrrd"], "nowhere"),
+        (["nowhere/deep/region.nrrd"], "nowhere"),
         (["region.nrrd", "--report", "report.txt"], "report.txt"),
         (["region.nrrd", "--reference-values", "1"], "--reference"),
         (["region.nrrd", "--reference", "absent.nrrd"], "absent.nrrd"),
