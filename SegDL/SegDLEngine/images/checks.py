@@ -55,7 +55,7 @@ def check_image(image: Image, name: str, *, modality: str = "", unit: str = "") 
     elif unit == "SUV" and high > LARGEST_SUV:
         raise InputError(
             f"{what} reaches {high:g}, which is no SUV; it looks like an activity in Bq/ml or counts.",
-            hint="Convert the PET to SUV.",
+            hint="Give the DICOM series, which is converted by itself, or a volume in SUV.",
             code="unit",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,20 @@ from SegDLEngine.images.dicom_files import (
 )
 from SegDLEngine.images.dicom_geometry import Stack, arrange, straighten
 from SegDLEngine.images.image import Image
+from SegDLEngine.images.suv import suv_of_series
 
 Warn = Callable[[str, str], None]
 
 READABLE = "NRRD, NIfTI, MetaImage or DICOM"
 
 
-def read_series(path: Path, uid: str = "", *, warn: Warn | None = None) -> Image:
+def read_series(path: Path, uid: str = "", *, unit: str = "", warn: Warn | None = None) -> Image:
     """The volume of a DICOM series: a folder that holds it, or one of its files.
 
     ``uid``, or its unique end, chooses among several series.  The third axis is the normal of the slices, in
     ascending order.  int16 where all rescaled values are whole and fit, else float32.  ``unit``: HU for CT,
-    the header's Units for PET (SUV for g/ml).  ``metadata`` keeps UIDs and the series' description, nothing
+    the header's Units for PET (SUV for g/ml); ``unit`` SUV converts a PET in BQML or CNTS, with a warning
+    and the factor in ``metadata``, see ``suv``.  ``metadata`` keeps UIDs and the series' description, nothing
     of the patient.  A tilted gantry is straightened by resampling, with a warning.  Raises InputError.
     """
     tell = warn or (lambda code, text: None)
@@ -47,6 +50,8 @@ def read_series(path: Path, uid: str = "", *, warn: Warn | None = None) -> Image
     modality = series.header["Modality"]
     metadata = _metadata(path, series, len(slices))
     image = Image(_voxels(stack), stack.grid, modality, _unit(series), metadata)
+    if unit == "SUV" and modality == "PT" and image.unit != "SUV":
+        image = _in_suv(image, stack, name, tell)
     if stack.tilt:
         tell(
             "gantry-tilt",
@@ -165,6 +170,13 @@ def _rescaled(stored: np.ndarray, rescale: tuple[float, float]) -> np.ndarray:
             np.int16 if kind.min <= values.min() and values.max() <= kind.max else np.float32
         )
     return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+def _in_suv(image: Image, stack: Stack, name: str, tell: Warn) -> Image:
+    suv = suv_of_series([item.path for item in stack.slices], name)
+    tell("suv", f"{name}: {suv.summary}.")
+    array = np.multiply(image.array, suv.factors[:, None, None], dtype=np.float32, casting="unsafe")
+    return replace(image, array=array, unit="SUV", metadata={**image.metadata, "suv": suv.details})
 
 
 def _unit(series: Series) -> str:

@@ -38,14 +38,15 @@ def read_image(
 
     A folder with several series takes the series after a ``#``: ``folder#SeriesInstanceUID``.  The array has
     the stored type; DICOM is rescaled to int16, or float32 where int16 does not hold the values.
-    ``modality`` (CT, PT, MR) and ``unit`` (HU, SUV, BQML) fill in what the file does not say.
+    ``modality`` (CT, PT, MR) and ``unit`` (HU, SUV, BQML) fill in what the file does not say; a DICOM PET in
+    BQML or counts is converted to the ``unit`` SUV.
     ``warn(code, text)`` hears of what was put right.  Raises InputError.
     """
     source, series = split_series(path)
     if source.is_dir() or _extension(source) not in FORMATS:
         from SegDLEngine.images.dicom import read_series
 
-        image = read_series(source, series, warn=warn)
+        image = read_series(source, series, unit=unit, warn=warn)
         return replace(image, modality=image.modality or modality, unit=image.unit or unit)
     try:
         image = from_sitk(_read_volume(source), modality, unit)
