@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     fit = _command(commands, "fit", _fit, "train the network of a recipe and write a model package")
     fit.add_argument("--recipe", required=True, help="name of a shipped recipe, or a JSON file")
     fit.add_argument("--output", required=True, type=Path, help="folder for the model package")
+    fit.add_argument("--start-from", help="model or package whose weights are trained further")
     fit.add_argument("--cache", type=Path, help="folder of prepared cases (default: OUTPUT/cache)")
     fit.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     fit.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
@@ -114,6 +115,7 @@ def _fit(arguments: argparse.Namespace, reporter: Reporter) -> None:
         device=arguments.device,
         threads=arguments.threads,
         workers=arguments.workers,
+        start_from=arguments.start_from,
     )
     reporter.emit("result", **report)
     if arguments.progress != "json":

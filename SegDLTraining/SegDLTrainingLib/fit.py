@@ -9,7 +9,7 @@ import copy
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,20 @@ def fit(
     folder: str | Path,
     reporter: Reporter,
     device: str = "cpu",
+    initial: Mapping[str, torch.Tensor] | None = None,
 ) -> FitResult:
     """Train and return the best weights; ``best.safetensors`` and ``history.json`` in ``folder`` follow.
 
-    Raises Cancelled when the reporter is told to stop; what was best until then stays in ``folder``.
+    ``initial`` weights are where training starts, random ones by default.  Raises Cancelled when the reporter
+    is told to stop; what was best until then stays in ``folder``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     card, settings = recipe.card, recipe["training"]
     network = build_network(card["network"]["name"], card["network"]["options"]).to(device)
+    if initial is not None:
+        network.load_state_dict(initial)
     average = WeightAverage(network, settings["weight_average"])
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     schedule = build_schedule(recipe["schedule"])

@@ -1,9 +1,10 @@
-"""Recipes: every constant of a training, in one JSON file."""
+"""Recipes: every constant of a training, in one JSON file, or as changes to one that it ``extends``."""
 
 from __future__ import annotations
 
 import json
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,22 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise InputError(f"The recipe {path} cannot be read: {error}.") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_NAME:
         raise InputError(f"{path} is no recipe: its 'schema' is not '{SCHEMA_NAME}'.")
+    if "extends" in data:
+        data = _merged(load_recipe(data["extends"]).data, data)
     missing = [section for section in SECTIONS if section not in data]
     if missing:
         raise InputError(f"The recipe {path} has no '{missing[0]}'.")
     check_card(data["card"], f"{path}:card")
     return Recipe(data)
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the entries of ``changes``, table by table."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        merged[key] = _merged(base[key], value) if both else value
+    return merged
 
 
 def licence_text() -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from SegDLEngine import __version__
 from SegDLEngine.errors import InputError
+from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
@@ -30,11 +31,13 @@ def train(
     device: str = "auto",
     threads: int = 0,
     workers: int = 2,
+    start_from: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train after ``recipe`` and write the model package into ``output``; returns the verified package's row.
 
     Cases are kept in ``cache``, weights and curve of the running training in ``output`` with ``-training``
-    appended to its name.
+    appended to its name.  ``start_from``: an installed model or package with the same network, whose weights
+    are trained further.
     """
     output = Path(output)
     working = output.with_name(output.name + "-training")
@@ -49,8 +52,19 @@ def train(
         entry = recipe["data"][part]
         seeds = range(entry["first_seed"], entry["first_seed"] + entry["count"])
         cases[part] = phantom_volumes(recipe, seeds, cache, workers, reporter, f"{part} cases")
+    first = load_model(start_from) if start_from else None
+    if first is not None and first.card.network != recipe.card["network"]:
+        raise InputError(f"The network of {start_from} is not the recipe's.")
     started = time.perf_counter()
-    result = fit(recipe, cases["training"], cases["validation"], working, reporter, device)
+    result = fit(
+        recipe,
+        cases["training"],
+        cases["validation"],
+        working,
+        reporter,
+        device,
+        first.build().state_dict() if first else None,
+    )
     minutes = (time.perf_counter() - started) / 60
     network = build_network(recipe.card["network"]["name"], recipe.card["network"]["options"])
     network.load_state_dict(result.state)
@@ -62,6 +76,7 @@ def train(
         "recipe": recipe["id"],
         "report": recipe["report"],
         "seed": recipe.seed,
+        "started_from": {"sha256": first.sha256, "training": first.card.data["training"]} if first else None,
         "data": recipe["data"],
         "best_epoch": result.best["epoch"] + 1,
         "epochs": len(result.history),

@@ -98,6 +98,14 @@ def test_package_verifies_and_loads_in_the_engine(trained, tmp_path):
     )
 
 
+def test_training_goes_on_from_given_weights(trained, tmp_path):
+    _, result, _ = trained
+    volumes = [bright_discs(seed) for seed in range(4)]
+    recipe = tiny_recipe().with_epochs(1)
+    more = fit(recipe, volumes, volumes[:2], tmp_path, Reporter(), initial=result.state)
+    assert more.history[0]["loss"] < 0.6 * result.history[0]["loss"]
+
+
 def test_cancel_stops_at_once(tmp_path):
     volumes = [bright_discs(0)]
     with pytest.raises(Cancelled):

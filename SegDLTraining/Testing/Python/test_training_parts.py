@@ -1,5 +1,6 @@
 """Augmentation, losses, schedules, sampling and recipes against numbers worked out by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -149,6 +150,16 @@ def test_shipped_recipes_are_valid_and_found_by_name():
         build_schedule(recipe["schedule"])
         channels = recipe.card["network"]["options"]["in_channels"]
         assert channels == len(recipe.card["inference"]["context"])
+
+
+def test_a_recipe_that_extends_another_changes_only_what_it_names(tmp_path):
+    base = load_recipe("lung-tumor-unet2d")
+    path = tmp_path / "longer.json"
+    changes = {"schema": "segdl-recipe-1", "extends": base["id"], "id": "longer", "training": {"epochs": 7}}
+    path.write_text(json.dumps(changes), encoding="utf-8")
+    longer = load_recipe(path)
+    assert longer["training"] == {**base["training"], "epochs": 7}
+    assert longer["id"] == "longer" and longer.card == base.card
 
 
 def test_a_broken_recipe_is_named(tmp_path):
