@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ def write_threshold_package(
 
     A second input is subtracted from the first.
     """
-    import safetensors.torch
     import torch
     from SegDLEngine.networks.registry import build_network
 
@@ -56,6 +55,31 @@ def write_threshold_package(
     for label, (slope, level) in enumerate(zip(slopes, levels, strict=True)):
         tensors["output.weight"][label] = slope
         tensors["output.bias"][label] = -slope * level
+    return _write(folder, card, tensors)
+
+
+def write_threshold_package_3d(folder: Path, slope: float = 40.0, level: float = 0.5, **changes: Any) -> Path:
+    """The same for one input as a 3D network over windows, 16 x 16 x 8 voxels by default."""
+    from SegDLEngine.networks.registry import build_network
+
+    inference = {"mode": "windows", "patch": [16, 16, 8], "overlap": 0.25, "activation": "sigmoid"}
+    inference |= {"threshold": 0.5, "uncertainty": "monte_carlo_dropout"}
+    card = threshold_card(**{"inference": inference, **changes})
+    card["network"] = {"name": "unet3d_69k", "options": {"in_channels": 1}}
+    network = build_network("unet3d_69k", card["network"]["options"])
+    tensors = {name: tensor.clone().zero_() for name, tensor in network.state_dict().items()}
+    for unit, channel in (("encoder.0", 0), ("decoder.1", 20)):
+        tensors[f"{unit}.0.weight"][0, channel, 1, 1, 1] = 1.0
+        tensors[f"{unit}.2.weight"][0] = 1.0
+        tensors[f"{unit}.2.running_var"][:] = 1 - 1e-3
+    tensors["output.weight"][0, 0] = slope
+    tensors["output.bias"][0] = -slope * level
+    return _write(folder, card, tensors)
+
+
+def _write(folder: Path, card: dict[str, Any], tensors: Mapping[str, Any]) -> Path:
+    import safetensors.torch
+
     folder.mkdir(parents=True)
     content = safetensors.torch.save(tensors)
     (folder / "weights.safetensors").write_bytes(content)

@@ -20,6 +20,7 @@ from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.identity import identity
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.reading import read_image
+from SegDLEngine.inference.mirroring import uncertainty_passes
 from SegDLEngine.inference.postprocessing import check_postprocessing, foreground, label_map, postprocess
 from SegDLEngine.inference.prediction import Prediction
 from SegDLEngine.inference.region import inside_region, region_box
@@ -65,7 +66,7 @@ def segment(
     plan = Plan.of(card, options)
     images = read_inputs(case, card, reporter)
     reference = images[card.reference]
-    prepared = run_steps(PreparedCase(images, card.reference, reporter=reporter), plan.preprocessing)
+    prepared = run_steps(PreparedCase(images, card.reference, reporter=reporter, region=options.roi), plan.preprocessing)
     view = View.of(prepared, card)
     network = cast("Network", found.build())
     if options.roi is not None:
@@ -107,9 +108,7 @@ class Plan:
     def of(cls, card: ModelCard, options: SegmentOptions) -> Plan:
         """Checks all steps before any work is done; raises ModelError."""
         inference = dict(card.inference)
-        offered = inference.get("uncertainty") == "monte_carlo_dropout"
-        default = int(inference.get("samples", 0)) if offered else 0
-        inference["samples"] = default if options.samples is None else options.samples
+        inference["samples"] = uncertainty_passes(inference, options.samples)
         if options.threshold is not None:
             inference["threshold"] = options.threshold
         postprocessing = [dict(entry) for entry in card.postprocessing]
@@ -161,6 +160,7 @@ def read_inputs(case: Mapping[str, Source], card: ModelCard, reporter: Reporter)
             raise InputError(
                 f"The model '{card.id}' has no input '{name}'.", hint=f"Its inputs: {', '.join(known)}."
             )
+    windowed = any(entry["step"] == "recognise_window" for entry in card.preprocessing)
     images = {}
     for number, entry in enumerate(card.inputs):
         reporter.progress("reading", number / len(card.inputs))
@@ -177,7 +177,7 @@ def read_inputs(case: Mapping[str, Source], card: ModelCard, reporter: Reporter)
             image = replace(source, modality=source.modality or modality, unit=source.unit or unit)
         else:
             image = read_image(source, modality=modality, unit=unit, warn=reporter.warning)
-        check_image(image, name, modality=modality, unit=unit)
+        check_image(image, name, modality=modality, unit=unit, windowed=windowed)
         images[name] = image
     reporter.progress("reading", 1.0)
     return images

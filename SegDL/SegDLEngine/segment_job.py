@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from SegDLEngine.errors import InputError
+from SegDLEngine.inference.mirroring import uncertainty_passes
 from SegDLEngine.models.catalogue import Model, load_model
 from SegDLEngine.options import SegmentOptions
 from SegDLEngine.outputs import OutputFiles
@@ -51,9 +52,7 @@ def run_segment_job(
 
 
 def _check_samples(model: Model, options: SegmentOptions, outputs: Mapping[str, PathLike | None]) -> None:
-    settings = model.card.inference
-    default = settings.get("samples", 0) if settings.get("uncertainty") == "monte_carlo_dropout" else 0
-    samples = default if options.samples is None else options.samples
+    samples = uncertainty_passes(model.card.inference, options.samples)
     for name in NEED_SAMPLES:
         if outputs.get(name) and samples < 1:
             raise InputError(

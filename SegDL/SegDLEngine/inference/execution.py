@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from SegDLEngine.errors import ModelError, SegDLError
 from SegDLEngine.inference.memory import LiveBytes
+from SegDLEngine.inference.mirroring import Mirroring
 from SegDLEngine.inference.monte_carlo import RunningSpread, entropy, sampled_dropout
-from SegDLEngine.inference.runtime import DTYPES, Runtime, has_fast_bf16
+from SegDLEngine.inference.runtime import DTYPES, Runtime, has_fast_bf16, is_out_of_memory
 from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 
@@ -27,6 +28,11 @@ ACTIVATIONS = ("sigmoid", "softmax")
 # hardly any foreground, the share refers to this part of all voxels.
 _TOLERATED_CHANGE = 0.02
 _LEAST_FOREGROUND = 0.005
+
+# On a CPU larger batches gain nothing, but delay a cancel and need memory.
+_CPU_BATCH_VOXELS = 2**18
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,20 @@ class Executor:
     """A network prepared for a runtime: batch norm folded, channels last, weights in the chosen precision.
 
     The given network stays untouched.  ``batch`` is the number of items a batch may have; ``step_down``
-    lowers it, then the precision, then leaves the GPU, and says so by a warning.
+    lowers it, then the precision, then leaves the GPU, and says so by a warning.  ``shrink``, if given, is
+    called when only smaller items are left on the device; it raises if there are some, to begin anew.
     """
 
     def __init__(
-        self, network: Network, runtime: Runtime, reporter: Reporter, *, activation: str, batch: int
+        self,
+        network: Network,
+        runtime: Runtime,
+        reporter: Reporter,
+        *,
+        activation: str,
+        batch: int,
+        mirroring: Mirroring | None = None,
+        shrink: Callable[[], None] | None = None,
     ):
         if activation not in ACTIVATIONS:
             raise ModelError(
@@ -66,6 +81,8 @@ class Executor:
         self.runtime = runtime
         self.batch = batch
         self._activation = activation
+        self._mirroring = mirroring or Mirroring()
+        self._shrink = shrink
         self._reporter = reporter
         self._source = network
         self._format = torch.channels_last_3d if network.dimensions == 3 else torch.channels_last
@@ -83,18 +100,29 @@ class Executor:
 
         ``tick`` is called with the finished fraction of the batch after every pass and may raise Cancelled.
         """
+        mirroring = self._mirroring
+        dropouts = 0 if mirroring.spreads else samples
+        passes = 1 + len(mirroring.flips) + dropouts
         with torch.inference_mode():
             prefix = self._prefix(images)
-            certain = self._finish(prefix)
-            tick(1 / (samples + 1))
+            plain = certain = self._finish(prefix)
+            tick(1 / passes)
+            if mirroring.flips:
+                spread = RunningSpread(plain)
+                spread.add(plain)
+                for number, flip in enumerate(mirroring.flips, start=2):
+                    spread.add(self._finish(self._prefix(images, flip)).flip(flip))
+                    tick(number / passes)
+                certain = spread.mean() if mirroring.predicts else plain
             if not samples:
                 probability = self._foreground(certain)
                 return BatchOutput(probability, probability, None, None)
-            spread = RunningSpread(certain)
-            for sample in range(samples):
-                with sampled_dropout(self._network, seed, sample, items):
-                    spread.add(self._finish(prefix))
-                tick((sample + 2) / (samples + 1))
+            if dropouts:
+                spread = RunningSpread(plain)
+                for sample in range(dropouts):
+                    with sampled_dropout(self._network, seed, sample, items):
+                        spread.add(self._finish(prefix))
+                    tick((len(mirroring.flips) + sample + 2) / passes)
             mean = spread.mean()
             uncertainty = entropy(mean, self._activation)
             return BatchOutput(
@@ -104,22 +132,36 @@ class Executor:
                 uncertainty.cpu().numpy(),
             )
 
-    def probe(self, images: np.ndarray, threshold: float, samples: int) -> Probe:
-        """Settle the precision on real input (N, C, ...), then measure what an item costs."""
+    def within_memory(self, function: Callable[[], _Value]) -> _Value:
+        """What ``function`` returns; as long as memory runs out in it, step down and call it again."""
+        while True:
+            try:
+                return function()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.step_down(error)
+
+    def probe(self, images: np.ndarray, threshold: float, samples: int, scale: float = 1.0) -> Probe:
+        """Settle the precision on real input (N, C, ...), then measure what an item costs.
+
+        ``scale``: how many times the voxels of one of these images an item of the run will have.
+        """
         output = self._settle_precision(images, threshold)
         with torch.inference_mode():
             with LiveBytes() as memory:
                 self._finish(self._prefix(images))
             seconds = _seconds(lambda: self._finish(self._prefix(images)))
-            if samples:
+            seconds *= 1 + len(self._mirroring.flips)
+            if samples and not self._mirroring.spreads:
                 prefix = self._prefix(images)
                 with sampled_dropout(self._network, 0, 0, range(len(images))):
                     seconds += samples * _seconds(lambda: self._finish(prefix))
         weights = sum(value.nbytes for value in self._network.state_dict().values())
         return Probe(
             labels=output.probability.shape[1],
-            seconds_per_item=seconds / len(images),
-            memory_bytes=weights + memory.peak * self.batch // len(images),
+            seconds_per_item=seconds * scale / len(images),
+            memory_bytes=weights + int(memory.peak * self.batch * scale) // len(images),
         )
 
     def _settle_precision(self, images: np.ndarray, threshold: float) -> BatchOutput:
@@ -151,16 +193,18 @@ class Executor:
         elif precision == "fp32" and (device != cpu or has_fast_bf16(cpu)):
             self._set(device, "bf16")
             text = "half precision"
-        elif device != cpu:
+        else:
+            if self._shrink is not None:
+                self._shrink()
+            if device == cpu:
+                raise SegDLError(
+                    "There is not enough memory for this image, even one slice or window at a time.",
+                    hint="Close other programs, choose a region, or use a smaller model.",
+                    code="memory",
+                    detail=str(error),
+                ) from error
             self._set(cpu, "bf16" if has_fast_bf16(cpu) else "fp32")
             text = "the CPU"
-        else:
-            raise SegDLError(
-                "There is not enough memory for this image, even one slice or window at a time.",
-                hint="Close other programs, choose a region, or use a smaller model.",
-                code="memory",
-                detail=str(error),
-            ) from error
         self._reporter.warning("memory", f"Out of memory on {device}; continuing with {text}.")
 
     def _set(self, device: torch.device, precision: str) -> None:
@@ -180,12 +224,12 @@ class Executor:
             self._copy = network.to(memory_format=self._format)  # type: ignore[call-overload]
         return self._copy
 
-    def _prefix(self, images: np.ndarray) -> Any:
-        """What all passes over this batch share."""
+    def _prefix(self, images: np.ndarray, flip: tuple[int, ...] = ()) -> Any:
+        """What all passes over this batch, mirrored along the axes ``flip``, share."""
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(
             device=self.runtime.device, dtype=DTYPES[self.runtime.precision]
         )
-        batch = batch.contiguous(memory_format=self._format)
+        batch = batch.flip(flip).contiguous(memory_format=self._format)
         return self._network.shared_prefix(batch)
 
     def _finish(self, prefix: Any) -> torch.Tensor:
@@ -197,6 +241,21 @@ class Executor:
         if self._activation == "softmax":
             probability = probability[:, 1:]
         return probability.contiguous().cpu().numpy()
+
+
+def check_channels(network: Network, found: int) -> None:
+    """Raise ModelError if the network takes another number of channels."""
+    expected = network.report_input[0]
+    if found != expected:
+        raise ModelError(
+            f"The network takes {expected} channels, the inputs give {found}.",
+            hint="Correct the model card: inputs, inference.context or network.options.in_channels.",
+        )
+
+
+def suitable_batch(wanted: int, voxels: int, device: torch.device) -> int:
+    """The number of items of a first batch: as wanted, on a CPU less if items have many ``voxels``."""
+    return wanted if device.type != "cpu" else max(1, min(wanted, _CPU_BATCH_VOXELS // voxels))
 
 
 def _seconds(function: Callable[[], torch.Tensor]) -> float:

@@ -12,12 +12,21 @@ class Prediction:
     """Probabilities (0..1) of the foreground labels on the prepared grid, float32 (L, k, j, i).
 
     ``probability`` is the deterministic pass with dropout off: it is what gets thresholded.  ``mean`` is the
-    mean of the Monte Carlo passes (the same array as ``probability`` without them); ``std`` their population
-    standard deviation (0..0.5).  ``entropy``, in nats, is that of the mean: per label for sigmoid outputs, or
-    one volume (1, k, j, i) over all classes for softmax.  Both are None without Monte Carlo.
+    mean of the passes of the uncertainty, Monte Carlo or mirror images (the same array as ``probability``
+    without them); ``std`` their population standard deviation (0..0.5).  ``entropy``, in nats, is that of the
+    mean: per label for sigmoid outputs, or one volume (1, k, j, i) over all classes for softmax.  Both are
+    None without such passes.
     """
 
     probability: np.ndarray
     mean: np.ndarray
     std: np.ndarray | None = None
     entropy: np.ndarray | None = None
+
+
+def result_layers(labels: int, activation: str, samples: int) -> dict[str, int]:
+    """The volumes of a ``Prediction`` of so many labels, and how many layers each has."""
+    if not samples:
+        return {"probability": labels}
+    layers = dict.fromkeys(("probability", "mean", "std"), labels)
+    return {**layers, "entropy": 1 if activation == "softmax" else labels}

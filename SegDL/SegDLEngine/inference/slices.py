@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from SegDLEngine.errors import ModelError
-from SegDLEngine.inference.execution import Executor
-from SegDLEngine.inference.prediction import Prediction
-from SegDLEngine.inference.runtime import Runtime, is_out_of_memory
+from SegDLEngine.inference.execution import BatchOutput, Executor, check_channels, suitable_batch
+from SegDLEngine.inference.mirroring import Mirroring
+from SegDLEngine.inference.prediction import Prediction, result_layers
+from SegDLEngine.inference.runtime import Runtime
 from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 
-# On a CPU larger batches gain nothing, but delay a cancel and need memory.
-_CPU_BATCH_VOXELS = 2**18
 _PROBE_SLICES = 2
 
 
@@ -96,25 +94,20 @@ def predict_slices(
     depth, rows, columns = channels.shape[1:]
     chosen = range(depth) if mask is None else np.flatnonzero(mask.any(axis=(1, 2))).tolist()
     slices = _Slices(channels, chosen, plan, network.divisible_by)
-    _check_channels(network, len(channels) * len(plan.context))
-    batch = plan.batch
-    if runtime.device.type == "cpu":
-        batch = max(1, min(batch, _CPU_BATCH_VOXELS // (rows * columns)))
+    check_channels(network, len(channels) * len(plan.context))
     reporter.progress("inference", 0.0)
-    executor = Executor(network, runtime, reporter, activation=plan.activation, batch=batch)
+    executor = Executor(
+        network,
+        runtime,
+        reporter,
+        activation=plan.activation,
+        batch=suitable_batch(plan.batch, rows * columns, runtime.device),
+        mirroring=Mirroring.of(settings, network.dimensions, samples),
+    )
     volumes = _run(executor, slices, plan, samples, seed, reporter)
     reporter.progress("inference", 1.0)
     mean = volumes.get("mean", volumes["probability"])
     return Prediction(volumes["probability"], mean, volumes.get("std"), volumes.get("entropy"))
-
-
-def _check_channels(network: Network, found: int) -> None:
-    expected = network.report_input[0]
-    if found != expected:
-        raise ModelError(
-            f"The network takes {expected} channels, the inputs and slice context give {found}.",
-            hint="Correct the model card: inputs, inference.context or network.options.in_channels.",
-        )
 
 
 def _run(
@@ -122,23 +115,20 @@ def _run(
 ) -> dict[str, np.ndarray]:
     """The result's volumes, batch after batch; when memory runs out, step down and repeat the batch."""
     rows, columns = slices.shape[1:]
-    volumes: dict[str, np.ndarray] = {}
+    volumes = executor.within_memory(lambda: _plan(executor, slices, plan, samples, reporter))
     done, total = 0, len(slices.chosen)
-    while done < total or not volumes:
+
+    def next_batch() -> tuple[Sequence[int], BatchOutput]:
         batch = slices.chosen[done : done + executor.batch]
 
-        def tick(fraction: float, done: int = done, count: int = len(batch)) -> None:
-            reporter.progress("inference", (done + fraction * count) / total)
+        def tick(fraction: float) -> None:
+            reporter.progress("inference", (done + fraction * len(batch)) / total)
 
-        try:
-            volumes = volumes or _plan(executor, slices, plan, samples, reporter)
-            output = executor.run(slices.images(batch), batch, samples, seed, tick) if batch else None
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            executor.step_down(error)
-            continue
-        for name, volume in volumes.items() if output else ():
+        return batch, executor.run(slices.images(batch), batch, samples, seed, tick)
+
+    while done < total:
+        batch, output = executor.within_memory(next_batch)
+        for name, volume in volumes.items():
             volume[:, batch] = getattr(output, name).swapaxes(0, 1)[..., :rows, :columns]
         done += len(batch)
     return volumes
@@ -153,7 +143,7 @@ def _plan(
     """
     images = slices.probe()
     probe = executor.probe(images, plan.threshold, samples)
-    layers = _layers(probe.labels, plan.activation, samples)
+    layers = result_layers(probe.labels, plan.activation, samples)
     volumes = {name: np.zeros((count, *slices.shape), np.float32) for name, count in layers.items()}
     memory = probe.memory_bytes + sum(volume.nbytes for volume in volumes.values())
     reporter.emit(
@@ -165,11 +155,3 @@ def _plan(
         seconds=round(probe.seconds_per_item * len(slices.chosen), 1),
     )
     return volumes
-
-
-def _layers(labels: int, activation: str, samples: int) -> dict[str, int]:
-    """The result's volumes and how many layers each has, see ``Prediction``."""
-    if not samples:
-        return {"probability": labels}
-    layers = dict.fromkeys(("probability", "mean", "std"), labels)
-    return {**layers, "entropy": 1 if activation == "softmax" else labels}

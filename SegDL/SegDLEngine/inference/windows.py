@@ -1,0 +1,302 @@
+"""Inference of a 3D network over a volume, by overlapping windows that are blended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.inference.blending import BLENDINGS, SlabBlender
+from SegDLEngine.inference.execution import BatchOutput, Executor, check_channels, suitable_batch
+from SegDLEngine.inference.mirroring import Mirroring
+from SegDLEngine.inference.monte_carlo import entropy
+from SegDLEngine.inference.prediction import Prediction, result_layers
+from SegDLEngine.inference.runtime import Runtime
+from SegDLEngine.inference.window_layout import WindowLayout, fit_length
+from SegDLEngine.networks.network import Network
+from SegDLEngine.protocol import Reporter
+
+# When memory runs out, sides are not halved below this.
+_LEAST_SIDE = 32
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """The part of a card's ``inference`` that this mode reads; raises ModelError for what it cannot use.
+
+    ``patch`` (i, j, k) is what the network sees of a window.  With ``adapt_patch`` it is the largest: a side
+    becomes as short as it can without more windows, and shorter still when memory runs out.  ``fill``, one
+    value or one for each channel, is seen beyond the volume.
+    """
+
+    patch: tuple[int, int, int]
+    overlap: float = 0.25
+    batch: int = 1
+    blending: str = "gaussian"
+    adapt_patch: bool = False
+    fill: float | tuple[float, ...] = 0.0
+    activation: str = "sigmoid"
+    threshold: float = 0.5
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> WindowSettings:
+        names = ("overlap", "batch", "blending", "adapt_patch", "activation", "threshold")
+        values = {name: settings[name] for name in names if name in settings}
+        if len(settings.get("patch") or ()) != 3:
+            raise ModelError(
+                "The model card's inference mode 'windows' has no 'patch'.",
+                hint="Give the size of a window in voxels, such as [96, 96, 96].",
+            )
+        if values.get("blending", "gaussian") not in BLENDINGS:
+            raise ModelError(
+                f"The model card's inference.blending is '{values['blending']}'.",
+                hint=f"Known: {', '.join(BLENDINGS)}.",
+            )
+        if not 0 <= values.get("overlap", 0) < 1:
+            raise ModelError(
+                f"The model card's inference.overlap is {values['overlap']}.",
+                hint="Use a part of the window's length, from 0 to less than 1.",
+            )
+        fill = settings.get("fill", 0.0)
+        fill = tuple(map(float, fill)) if isinstance(fill, Sequence) else float(fill)
+        i, j, k = (int(side) for side in settings["patch"])
+        return cls(patch=(i, j, k), fill=fill, **values)
+
+
+class _SmallerPatch(Exception):
+    """Memory ran out; begin anew with this patch (k, j, i)."""
+
+    def __init__(self, patch: tuple[int, ...]):
+        self.patch = patch
+
+
+class _Windows:
+    """The windows to predict, as batches of network input.
+
+    ``layout`` places what the network answers, its ``patch`` (k, j, i) less the margin of unpadded
+    convolutions; the windows are those in which ``mask`` has voxels.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        channels: np.ndarray,
+        patch: tuple[int, ...],
+        plan: WindowSettings,
+        mask: np.ndarray | None,
+    ):
+        self._channels = channels
+        self._fill = _fill(plan.fill, len(channels))
+        self._network = network
+        self.patch = patch
+        answered = [side - 2 * network.margin for side in patch]
+        self.layout = WindowLayout.of(channels.shape[1:], answered, plan.overlap)
+        self.chosen = [
+            number
+            for number in range(len(self.layout))
+            if mask is None or mask[self.layout.inside(number)].any()
+        ]
+
+    @property
+    def partial(self) -> bool:
+        return len(self.chosen) < len(self.layout)
+
+    def images(self, windows: Sequence[int]) -> np.ndarray:
+        """Network input (N, C, k, j, i) of the numbered windows."""
+        starts = (self.layout.start(number) for number in windows)
+        return np.stack([self._cut([at - self._network.margin for at in start]) for start in starts])
+
+    def probe(self) -> np.ndarray:
+        """The inner part of a window from the middle of the volume, half as long, to measure on."""
+        number = self.chosen[len(self.chosen) // 2] if self.chosen else len(self.layout) // 2
+        image = self.images([number])
+        for axis, side in enumerate(self.patch, start=2):
+            inner = next(length for length in _sides(self._network, side) if 2 * length >= side)
+            image = image.take(range((side - inner) // 2, (side + inner) // 2), axis=axis)
+        return image
+
+    def _cut(self, start: Sequence[int]) -> np.ndarray:
+        """The patch (C, k, j, i) that begins at ``start``, which may be negative."""
+        image = np.empty((len(self._channels), *self.patch), np.float32)
+        image[:] = self._fill
+        source, target = [slice(None)], [slice(None)]
+        for first, side, whole in zip(start, self.patch, self._channels.shape[1:], strict=True):
+            low, high = max(first, 0), min(first + side, whole)
+            source.append(slice(low, high))
+            target.append(slice(low - first, high - first))
+        image[tuple(target)] = self._channels[tuple(source)]
+        return image
+
+
+def predict_windows(
+    network: Network,
+    channels: np.ndarray,
+    settings: Mapping[str, Any],
+    runtime: Runtime,
+    reporter: Reporter,
+    samples: int = 0,
+    seed: int = 0,
+    mask: np.ndarray | None = None,
+) -> Prediction:
+    """Predict the windows of ``channels`` (C, k, j, i) with voxels in ``mask`` (k, j, i), all by default.
+
+    Where none of them reaches, probability and uncertainty are 0.  The standard deviations of overlapping
+    windows are averaged like their probabilities: their dropout is independent, and the deviation of the
+    average would only tell where windows overlap.
+    """
+    plan = WindowSettings.of(settings)
+    check_channels(network, len(channels))
+    mirroring = Mirroring.of(settings, network.dimensions, samples)
+    patch = _patch(network, plan, channels.shape[1:])
+    reporter.progress("inference", 0.0)
+    while True:
+        windows = _Windows(network, channels, patch, plan, mask)
+
+        def shrink(patch: tuple[int, ...] = patch) -> None:
+            if plan.adapt_patch:
+                _shrink(network, patch, reporter)
+
+        executor = Executor(
+            network,
+            runtime,
+            reporter,
+            activation=plan.activation,
+            batch=suitable_batch(plan.batch, math.prod(patch), runtime.device),
+            mirroring=mirroring,
+            shrink=shrink,
+        )
+        try:
+            volumes = _run(executor, windows, plan, samples, seed, reporter)
+            break
+        except _SmallerPatch as smaller:
+            patch = smaller.patch
+    reporter.progress("inference", 1.0)
+    mean = volumes.get("mean", volumes["probability"])
+    return Prediction(volumes["probability"], mean, volumes.get("std"), volumes.get("entropy"))
+
+
+def _run(
+    executor: Executor, windows: _Windows, plan: WindowSettings, samples: int, seed: int, reporter: Reporter
+) -> dict[str, np.ndarray]:
+    """The result's volumes, filled slice by slice as the windows that reach a slice are done."""
+    volumes, blender = executor.within_memory(lambda: _plan(executor, windows, plan, samples, reporter))
+    done, total = 0, len(windows.chosen)
+
+    def next_batch() -> tuple[Sequence[int], BatchOutput]:
+        batch = windows.chosen[done : done + executor.batch]
+
+        def tick(fraction: float) -> None:
+            reporter.progress("inference", (done + fraction * len(batch)) / total)
+
+        return batch, executor.run(windows.images(batch), batch, samples, seed, tick)
+
+    while done < total:
+        batch, output = executor.within_memory(next_batch)
+        for row, number in enumerate(batch):
+            _store(blender.release(windows.layout.start(number)[0]), volumes, plan.activation)
+            blender.add(number, {name: getattr(output, name)[row] for name in blender.names})
+        done += len(batch)
+    _store(blender.release(windows.layout.size[0]), volumes, plan.activation)
+    return volumes
+
+
+def _store(
+    slices: Iterable[tuple[int, dict[str, np.ndarray]]], volumes: dict[str, np.ndarray], activation: str
+) -> None:
+    """Keep finished slices; rounding may have carried sums of weights a little beyond 1."""
+    for k, layers in slices:
+        for name, values in layers.items():
+            np.clip(values, 0, 1, out=volumes[name][:, k])
+        if "entropy" in volumes:
+            volumes["entropy"][:, k] = _entropy(volumes["mean"][:, k], activation)
+
+
+def _entropy(mean: np.ndarray, activation: str) -> np.ndarray:
+    """Of foreground probabilities (L, j, i), see ``Prediction``."""
+    probability = mean
+    if activation == "softmax":
+        background = np.clip(1 - mean.sum(axis=0, keepdims=True), 0, 1)
+        probability = np.concatenate([background, mean])
+    return entropy(torch.from_numpy(probability)[None], activation)[0].numpy()
+
+
+def _plan(
+    executor: Executor, windows: _Windows, plan: WindowSettings, samples: int, reporter: Reporter
+) -> tuple[dict[str, np.ndarray], SlabBlender]:
+    """Measure a small window, emit the ``plan`` event; the empty volumes of the result, and the blender.
+
+    The event's ``patch`` is (i, j, k); ``memory_mb`` counts features, weights, slabs and results.
+    """
+    image = windows.probe()
+    scale = math.prod(windows.patch) / math.prod(image.shape[2:])
+    probe = executor.probe(image, plan.threshold, samples, scale)
+    layers = result_layers(probe.labels, plan.activation, samples)
+    volumes = {name: np.zeros((count, *windows.layout.size), np.float32) for name, count in layers.items()}
+    blended = {name: count for name, count in layers.items() if name != "entropy"}
+    blender = SlabBlender(windows.layout, blended, plan.blending, windows.partial)
+    memory = probe.memory_bytes + blender.nbytes + sum(volume.nbytes for volume in volumes.values())
+    reporter.emit(
+        "plan",
+        device=str(executor.runtime.device),
+        precision=executor.runtime.precision,
+        patch=list(reversed(windows.patch)),
+        memory_mb=round(memory / 2**20),
+        seconds=round(probe.seconds_per_item * len(windows.chosen), 1),
+    )
+    return volumes, blender
+
+
+def _sides(network: Network, longest: int) -> range:
+    """The lengths up to ``longest`` that a side of the network's input may have."""
+    step = network.divisible_by
+    first = network.remainder or step
+    while first <= 2 * network.margin:
+        first += step
+    return range(first, longest + 1, step)
+
+
+def _patch(network: Network, plan: WindowSettings, size: Sequence[int]) -> tuple[int, ...]:
+    """The patch (k, j, i) for a volume of ``size``; raises ModelError if the network cannot take it."""
+    patch = []
+    for side, whole in zip(reversed(plan.patch), size, strict=True):
+        sides = _sides(network, side)
+        if side not in sides:
+            remainder = f" plus {network.remainder}" if network.remainder else ""
+            raise ModelError(
+                f"The model card's inference.patch {list(plan.patch)} does not suit the network.",
+                hint=f"Sides are multiples of {network.divisible_by}{remainder}"
+                f" and more than {2 * network.margin}.",
+            )
+        margins = 2 * network.margin
+        answered = [length - margins for length in sides]
+        patch.append(fit_length(whole, answered, plan.overlap) + margins if plan.adapt_patch else side)
+    return tuple(patch)
+
+
+def _shrink(network: Network, patch: tuple[int, ...], reporter: Reporter) -> None:
+    """Raise _SmallerPatch with sides about half as long, unless the patch is too small already."""
+    smaller = tuple(
+        max(
+            (length for length in _sides(network, side) if length <= max(side / 2, _LEAST_SIDE)), default=side
+        )
+        for side in patch
+    )
+    if smaller != patch:
+        text = " x ".join(str(side) for side in reversed(smaller))
+        reporter.warning("memory", f"Out of memory; beginning again with windows of {text} voxels.")
+        raise _SmallerPatch(smaller)
+
+
+def _fill(fill: float | tuple[float, ...], channels: int) -> np.ndarray:
+    values = np.ravel(np.asarray(fill, np.float32))
+    if len(values) not in (1, channels):
+        raise ModelError(
+            f"The model card's inference.fill has {len(values)} values for {channels} inputs.",
+            hint="Give one value, or one for each input.",
+        )
+    return values[:, None, None, None]
