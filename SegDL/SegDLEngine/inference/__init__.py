@@ -1,4 +1,4 @@
-"""Running networks: device and precision, slices, Monte Carlo dropout, postprocessing.
+"""Running networks: device and precision, slices and windows, Monte Carlo dropout, postprocessing.
 
 Importing this package asks OpenMP, unless the user decided otherwise, to let waiting threads sleep; OpenMP
 reads the wish once, when torch is loaded.  By default they spin, and as soon as any other program wants a

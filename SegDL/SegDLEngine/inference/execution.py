@@ -229,7 +229,9 @@ class Executor:
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(
             device=self.runtime.device, dtype=DTYPES[self.runtime.precision]
         )
-        batch = batch.flip(flip).contiguous(memory_format=self._format)
+        if flip:
+            batch = batch.flip(flip)
+        batch = batch.contiguous(memory_format=self._format)
         return self._network.shared_prefix(batch)
 
     def _finish(self, prefix: Any) -> torch.Tensor:

@@ -354,6 +354,18 @@ def test_all_combinations_of_axes_are_seen():
     assert Mirroring.of({"uncertainty": "flip_tta"}, 3, 0) == Mirroring()
 
 
+@pytest.mark.parametrize("checked", [True, False])
+def test_half_precision_is_close(checked):
+    net, channels = small_unet(), volume(1, 10, 14, 22)
+    run_in_half = Runtime(torch.device("cpu"), "bf16", check_precision=checked)
+    with torch.no_grad():
+        net.output.bias.fill_(-8.0)
+    found = predict(net, channels, SETTINGS, run_in_half, Reporter()).probability
+    assert run_in_half.precision == "bf16" and not run_in_half.check_precision
+    difference = np.abs(found - run(net, channels).probability)
+    assert 0 < difference.max() < 0.05
+
+
 def test_cancel_stops_between_passes():
     fractions = []
 
