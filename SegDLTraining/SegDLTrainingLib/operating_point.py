@@ -11,12 +11,12 @@ from typing import Any
 
 import cc3d
 import numpy as np
-import torch
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.inference.postprocessing import postprocess
 from SegDLEngine.inference.predict import predict
 from SegDLEngine.inference.runtime import choose_runtime
+from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib.phantom_cases import PreparedVolume
@@ -25,7 +25,7 @@ CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def predict_volumes(
-    network: torch.nn.Module, volumes: Sequence[PreparedVolume], card: Mapping[str, Any], device: str
+    network: Network, volumes: Sequence[PreparedVolume], card: Mapping[str, Any], device: str
 ) -> Iterator[np.ndarray]:
     """Probability (k, j, i) of each volume, as the engine computes it."""
     runtime = choose_runtime(device, "auto")

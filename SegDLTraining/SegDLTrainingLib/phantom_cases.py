@@ -54,10 +54,12 @@ def _cropped(case: PreparedCase, lungs: Image, rng: np.random.Generator) -> Prep
     inside = np.argwhere(labels.array > 0)
     centre = inside[int(rng.integers(len(inside)))][::-1] + rng.normal(0, 6, 3)
     grid = case.grid
-    size = np.minimum(rng.uniform(110, 240, 3) / grid.spacing, grid.size).astype(int)
-    start = np.clip(centre - size / 2, 0, np.asarray(grid.size) - size).astype(int)
+    extent = np.minimum(rng.uniform(110, 240, 3) / grid.spacing, grid.size).astype(int)
+    start = np.clip(centre - extent / 2, 0, np.asarray(grid.size) - extent).astype(int).tolist()
+    size = extent.tolist()
     images = {name: crop(image, start, size, 0) for name, image in case.images.items()}
-    return replace(case, images=images, labels=crop(case.labels, start, size, 0))
+    cropped = None if case.labels is None else crop(case.labels, start, size, 0)
+    return replace(case, images=images, labels=cropped)
 
 
 def phantom_volumes(

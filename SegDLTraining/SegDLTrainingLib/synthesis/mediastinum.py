@@ -159,7 +159,7 @@ class Mediastinum:
         size = rng.uniform(6, 11) * (2.0 if rng.random() < 0.12 else 1.0)
         for side in (-1, 1):
             at = np.array([side * 16, patient.paths["trachea"][1][1] - 4, patient.apex + rng.uniform(0, 30)])
-            self._paint_blob(volume, at, (size, size * 1.1, size * 2), rng.uniform(70, 200))
+            self._paint_blob(volume, at, np.array([size, size * 1.1, size * 2]), rng.uniform(70, 200))
 
     def _paint_blob(self, volume: np.ndarray, at: np.ndarray, radii: np.ndarray, value: float) -> None:
         box = self.space.box(at, float(np.max(radii)) + 6)

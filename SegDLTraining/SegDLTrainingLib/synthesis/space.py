@@ -100,8 +100,8 @@ class Space:
 
     def ellipsoid(
         self,
-        centre: Sequence[float],
-        radii: Sequence[float],
+        centre: Sequence[float] | np.ndarray,
+        radii: Sequence[float] | np.ndarray,
         turn_deg: float = 0.0,
         box: Box = EVERYWHERE,
     ) -> np.ndarray:
@@ -127,13 +127,15 @@ class Space:
         gap = np.sqrt((dx - t * along[0]) ** 2 + (dy - t * along[1]) ** 2 + (dz - t * along[2]) ** 2)
         return gap - (radii[0] + t * (radii[1] - radii[0]))
 
-    def tube(self, points: np.ndarray, radii: Sequence[float] | float, reach_mm: float = 25.0) -> np.ndarray:
+    def tube(
+        self, points: np.ndarray, radii: Sequence[float] | np.ndarray | float, reach_mm: float = 25.0
+    ) -> np.ndarray:
         """Signed distance (mm) to a smooth tube through ``points`` (N, 3); at most ``reach_mm`` away."""
         points = np.asarray(points, dtype=float)
-        radii = np.broadcast_to(np.asarray(radii, dtype=float), (len(points),))
+        widths_at_points = np.broadcast_to(np.asarray(radii, dtype=float), (len(points),))
         fine = np.linspace(0, len(points) - 1, 4 * (len(points) - 1) + 1)
         path = np.stack([_smooth_curve(points[:, axis], fine) for axis in range(3)], axis=1)
-        widths = np.interp(fine, np.arange(len(points)), radii)
+        widths = np.interp(fine, np.arange(len(points)), widths_at_points)
         distance = np.full(self.grid.shape, reach_mm, dtype=np.float32)
         for start, end, r0, r1 in zip(path[:-1], path[1:], widths[:-1], widths[1:], strict=True):
             box = self.box(np.stack([start, end]), reach_mm + max(r0, r1))

@@ -63,7 +63,8 @@ def add_tumour(
     _add_spicules(volume, space, centre, diameter_mm / 2, lung, rng)
     part = label[box]
     part[shape < rng.uniform(0.3, 1.2)] = 1
-    return Tumour(diameter_mm, kind, place, tuple(float(value) for value in centre))
+    x, y, z = (float(value) for value in centre)
+    return Tumour(diameter_mm, kind, place, (x, y, z))
 
 
 def _choose_place(diameter: float, rng: np.random.Generator) -> str:
@@ -141,7 +142,7 @@ def _fill(
     patient: Patient, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     enhancement = rng.uniform(0, 55) if patient.blood_arterial > 80 else 0
-    tissue = np.full(shape.shape, rng.uniform(0, 55) + enhancement, dtype=np.float32)
+    tissue: np.ndarray = np.full(shape.shape, rng.uniform(0, 55) + enhancement, dtype=np.float32)
     tissue += rng.uniform(3, 16) * smooth_field(shape.shape, space.grid.spacing, max(0.4 * radius, 5), rng)
     uneven = 0.22 * radius * smooth_field(shape.shape, space.grid.spacing, max(0.6 * radius, 5), rng)
     if kind == "necrotic":
