@@ -332,6 +332,16 @@ def test_mirror_images_are_averaged_and_their_spread_is_the_uncertainty():
     assert without.std is None
 
 
+def test_mirror_images_leave_monte_carlo_alone():
+    net, channels = small_unet(dropout=0.5), volume(1, 8, 12, 16)
+    plain, mirrored = (run(net, channels, 2, 3, **more) for more in ({}, {"mirroring": ["j"]}))
+    np.testing.assert_array_equal(mirrored.std, plain.std)
+    np.testing.assert_array_equal(mirrored.mean, plain.mean)
+    other = run(net, channels[:, :, ::-1].copy()).probability[:, :, ::-1]
+    np.testing.assert_allclose(mirrored.probability, (plain.probability + other) / 2, atol=1e-5)
+    assert np.abs(plain.probability - other).max() > 1e-3
+
+
 def test_mirror_images_of_slices():
     """A 2D network whose answer leans to one side: the mean of both sides does not."""
     torch.manual_seed(0)
