@@ -66,7 +66,8 @@ def segment(
     plan = Plan.of(card, options)
     images = read_inputs(case, card, reporter)
     reference = images[card.reference]
-    prepared = run_steps(PreparedCase(images, card.reference, reporter=reporter, region=options.roi), plan.preprocessing)
+    start = PreparedCase(images, card.reference, reporter=reporter, region=options.roi)
+    prepared = run_steps(start, plan.preprocessing)
     view = View.of(prepared, card)
     network = cast("Network", found.build())
     if options.roi is not None:
@@ -298,9 +299,11 @@ def _maps(
 
 
 def _describe(image: Image) -> dict[str, Any]:
+    conversion = {"suv": image.metadata["suv"]} if "suv" in image.metadata else {}
     return {
         "path": str(image.metadata.get("path", "")),
         "size": list(image.grid.size),
         "spacing": list(image.grid.spacing),
         "identity": identity(image),
+        **conversion,
     }

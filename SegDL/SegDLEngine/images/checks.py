@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from SegDLEngine.errors import InputError
+from SegDLEngine.images.display_window import is_windowed
 from SegDLEngine.images.image import Image
 
 # CT in Hounsfield units has air or fat below 0 and, from noise alone, spans more than this.
@@ -19,11 +20,14 @@ LARGEST_SUV = 1000
 _MODALITY = {"PET": "PT", "MRI": "MR"}
 
 
-def check_image(image: Image, name: str, *, modality: str = "", unit: str = "") -> None:
+def check_image(
+    image: Image, name: str, *, modality: str = "", unit: str = "", windowed: bool = False
+) -> None:
     """Raise InputError unless ``image``, given as input ``name``, can be used.
 
     Refused: values that are not finite, a constant image, another modality or unit than the card expects
     (``modality``, ``unit``; '' accepts any), and values that cannot be in HU or SUV where the file is silent.
+    ``windowed`` accepts a CT stored as a display window 0..255, for a model that restores its HU.
     """
     what = _what(image, name)
     array = image.array
@@ -49,7 +53,7 @@ def check_image(image: Image, name: str, *, modality: str = "", unit: str = "") 
             hint=f"Convert the image to {unit}.",
             code="unit",
         )
-    if unit == "HU":
+    if unit == "HU" and not (windowed and is_windowed(array)):
         negative = float(np.mean(array < 0)) if FAT_HU < low < 0 else float(low < 0)
         _check_hounsfield(what, low, high, negative)
     elif unit == "SUV" and high > LARGEST_SUV:

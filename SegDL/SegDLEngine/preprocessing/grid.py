@@ -16,7 +16,7 @@ from SegDLEngine.errors import ModelError
 from SegDLEngine.images.cropping import bounding_box, crop
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
-from SegDLEngine.images.resampling import canonical_grid, resample
+from SegDLEngine.images.resampling import INTERPOLATIONS, canonical_grid, resample
 from SegDLEngine.preprocessing.registry import PreparedCase, step
 
 Outside = float | Mapping[str, float]
@@ -28,7 +28,7 @@ def canonical(case: PreparedCase, *, spacing: Sequence[float], outside: Outside 
 
     Other inputs are resampled to the same grid, straight from their own.
     """
-    return to_grid(case, canonical_grid(case.grid, _spacing("canonical", spacing, 3)), outside)
+    return to_grid(case, canonical_grid(case.grid, checked_spacing("canonical", spacing, 3)), outside)
 
 
 @step("to_reference")
@@ -49,17 +49,13 @@ def resample_in_plane(
 
     The outer edge of the first row and column stays in place; the size is rounded to whole voxels.
     """
-    if interpolation not in ("linear", "nearest"):
-        raise ModelError(
-            f"Step 'resample_in_plane': interpolation '{interpolation}' is not linear or nearest."
-        )
     pair = [spacing, spacing] if isinstance(spacing, (int, float)) else spacing
     old, new = np.asarray(case.grid.spacing), np.asarray(case.grid.spacing)
-    new[:2] = _spacing("resample_in_plane", pair, 2)
+    new[:2] = checked_spacing("resample_in_plane", pair, 2)
     size = np.maximum(np.rint(np.asarray(case.grid.size) * old / new), 1).astype(int)
     origin = np.asarray(case.grid.origin) + case.grid.axes @ ((new - old) / 2)
     grid = Grid(tuple(size), tuple(new), tuple(origin), case.grid.direction)
-    return to_grid(case, grid, outside, interpolation)
+    return to_grid(case, grid, outside, checked_interpolation("resample_in_plane", interpolation))
 
 
 @step("crop_pad")
@@ -69,7 +65,7 @@ def crop_pad(case: PreparedCase, *, size: Sequence[int], fill: Outside = 0.0) ->
         raise ModelError(f"Step 'crop_pad': size {list(size)} is not two positive numbers of voxels.")
     before = case.grid.size
     start = ((before[0] - size[0]) // 2, (before[1] - size[1]) // 2, 0)
-    return _cut(case, start, (size[0], size[1], before[2]), fill, "crop_pad")
+    return cut(case, start, (size[0], size[1], before[2]), fill, "crop_pad")
 
 
 @step("crop_to_mask")
@@ -81,7 +77,7 @@ def crop_to_mask(case: PreparedCase, *, mask: str, margin_mm: float = 0.0) -> Pr
         reason = "is missing" if found is None else "is empty"
         case.reporter.warning("empty-mask", f"The mask '{mask}' {reason}; the whole image is used.")
         return case
-    return _cut(case, *box, fill=0.0, name="crop_to_mask")
+    return cut(case, *box, fill=0.0, name="crop_to_mask")
 
 
 def to_grid(
@@ -89,22 +85,26 @@ def to_grid(
 ) -> PreparedCase:
     """Resample all images (``interpolation``), labels and masks (nearest) to ``grid``."""
     images = {
-        name: resample(image, grid, interpolation=interpolation, outside=_value(outside, name))
+        name: resample(image, grid, interpolation=interpolation, outside=value_for(outside, name))
         for name, image in case.images.items()
     }
     return _with(case, images, lambda image: resample(image, grid, interpolation="nearest"))
 
 
-def _cut(
+def cut(
     case: PreparedCase, start: Sequence[int], size: Sequence[int], fill: Outside, name: str
 ) -> PreparedCase:
+    """Copy the box of ``size`` (i, j, k) from index ``start`` on, for the step ``name``.
+
+    Raises ModelError unless all images, labels and masks share one grid.
+    """
     for other, image in {**case.images, **case.masks, "labels": case.labels}.items():
         if image is not None and not image.grid.matches(case.grid):
             raise ModelError(
                 f"Step '{name}': '{other}' is not on the grid of '{case.reference}'.",
                 hint="Put 'canonical' or 'to_reference' before it in the model card.",
             )
-    images = {key: crop(image, start, size, _value(fill, key)) for key, image in case.images.items()}
+    images = {key: crop(image, start, size, value_for(fill, key)) for key, image in case.images.items()}
     return _with(case, images, lambda image: crop(image, start, size))
 
 
@@ -114,11 +114,21 @@ def _with(case: PreparedCase, images: Mapping[str, Image], move: Callable[[Image
     return replace(case, images=dict(images), labels=labels, masks=masks)
 
 
-def _value(table: Outside, name: str) -> float:
+def value_for(table: Outside, name: str) -> float:
+    """The number meant for the input ``name``."""
     return float(table.get(name, 0.0)) if isinstance(table, Mapping) else float(table)
 
 
-def _spacing(name: str, spacing: Sequence[float], count: int) -> tuple[float, ...]:
+def checked_interpolation(name: str, interpolation: str) -> str:
+    """``interpolation``; raises ModelError for the step ``name`` if there is none of this name."""
+    if interpolation not in INTERPOLATIONS:
+        known = ", ".join(INTERPOLATIONS)
+        raise ModelError(f"Step '{name}': interpolation '{interpolation}' is none of {known}.")
+    return interpolation
+
+
+def checked_spacing(name: str, spacing: Sequence[float], count: int) -> tuple[float, ...]:
+    """``spacing`` as numbers; raises ModelError for the step ``name`` if one is not positive."""
     if len(spacing) != count or not min(spacing) > 0:
         raise ModelError(f"Step '{name}': spacing {list(spacing)} is not {count} positive lengths in mm.")
     return tuple(float(length) for length in spacing)

@@ -82,21 +82,48 @@ def scale(
 
 @step("zscore")
 def zscore(
-    case: PreparedCase, *, mask: str | None = None, inputs: Sequence[str] | None = None
+    case: PreparedCase,
+    *,
+    mask: str | None = None,
+    epsilon: float = 0.0,
+    outside: float | None = None,
+    inputs: Sequence[str] | None = None,
 ) -> PreparedCase:
-    """(value - mean) / standard deviation as float32; both taken inside the named mask if there is one.
+    """(value - mean) / (standard deviation + epsilon) as float32; both taken inside the named mask, if any.
 
-    A constant image becomes 0 everywhere.  An empty or missing mask counts as the whole image.
+    ``outside`` is what voxels outside the mask become; None treats them like those inside.  A constant image
+    becomes 0 everywhere.  An empty or missing mask counts as the whole image.
     """
     inside = case.masks[mask].array != 0 if mask is not None and mask in case.masks else None
+    if inside is not None and not inside.any():
+        inside = None
 
     def apply(image: Image) -> Image:
         values = image.array.astype(np.float32)
-        sample = values[inside] if inside is not None and inside.any() else values
-        mean, deviation = float(sample.mean(dtype=float)), float(sample.std(dtype=float))
+        sample = values if inside is None else values[inside]
+        mean, deviation = float(sample.mean(dtype=float)), float(sample.std(dtype=float)) + epsilon
         values -= np.float32(mean)
         values *= np.float32(1.0 / deviation if deviation > 0 else 0.0)
+        if inside is not None and outside is not None:
+            values[~inside] = outside
         return image.with_array(values)
+
+    return case.map_images(apply, inputs)
+
+
+@step("divide_by_maximum")
+def divide_by_maximum(
+    case: PreparedCase, *, per_slice: bool = False, inputs: Sequence[str] | None = None
+) -> PreparedCase:
+    """value / maximum as float32, of every image by itself, or of every slice (k) of it.
+
+    Where the maximum is not above 0 the values stay.
+    """
+
+    def apply(image: Image) -> Image:
+        values = image.array.astype(np.float32)
+        highest = values.max(axis=(1, 2), keepdims=True) if per_slice else values.max()
+        return image.with_array(values / np.where(highest > 0, highest, np.float32(1)))
 
     return case.map_images(apply, inputs)
 

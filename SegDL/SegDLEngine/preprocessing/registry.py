@@ -22,7 +22,12 @@ from SegDLEngine.protocol import Reporter
 
 STEP_MODULES = (
     "SegDLEngine.preprocessing.grid",
+    "SegDLEngine.preprocessing.resizing",
+    "SegDLEngine.preprocessing.boxes",
     "SegDLEngine.preprocessing.intensity",
+    "SegDLEngine.preprocessing.masking",
+    "SegDLEngine.preprocessing.histogram",
+    "SegDLEngine.preprocessing.display_window",
     "SegDLEngine.preprocessing.lungs.step",
 )
 
@@ -32,7 +37,8 @@ class PreparedCase:
     """A case on its way to the network.
 
     ``images`` by input name; ``reference`` names the input whose grid the result returns to; ``labels`` is
-    the training mask that geometric steps carry along; ``masks`` keeps by-products such as ``lungs``.
+    the training mask that geometric steps carry along; ``masks`` keeps by-products such as ``lungs``;
+    ``region`` is the box that the user asked for: (r_min, r_max, a_min, a_max, s_min, s_max), mm in RAS.
     """
 
     images: Mapping[str, Image]
@@ -40,6 +46,7 @@ class PreparedCase:
     labels: Image | None = None
     masks: Mapping[str, Image] = field(default_factory=dict)
     reporter: Reporter = field(default_factory=Reporter)
+    region: tuple[float, ...] | None = None
 
     @property
     def grid(self) -> Grid:

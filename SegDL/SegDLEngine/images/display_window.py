@@ -1,0 +1,18 @@
+"""A CT that was saved as it was displayed: Hounsfield units of a window mapped to 0..255."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# A windowed chest CT has air at 0 and bone near 255; less is a mask, a labelmap or another scaling.
+LEAST_MAXIMUM, WHITE = 128, 255
+
+
+def is_windowed(array: np.ndarray) -> bool:
+    """True if the values look like 8-bit grey values of a display, which Hounsfield units never do."""
+    return float(array.min()) >= 0 and LEAST_MAXIMUM <= float(array.max()) <= WHITE
+
+
+def hounsfield(array: np.ndarray, low: float, high: float) -> np.ndarray:
+    """float32 HU of grey values 0..255 that show the window [low, high]."""
+    return array.astype(np.float32) * np.float32((high - low) / WHITE) + np.float32(low)

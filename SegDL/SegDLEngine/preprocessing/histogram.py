@@ -1,0 +1,35 @@
+"""The preprocessing step that spreads grey values evenly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.images.image import Image
+from SegDLEngine.preprocessing.registry import PreparedCase, step
+
+
+@step("histogram_equalise")
+def histogram_equalise(
+    case: PreparedCase, *, mask: str | None = None, levels: int = 256, inputs: Sequence[str] | None = None
+) -> PreparedCase:
+    """Replace every value by the share of the voxels below it, 0..1 (float32).
+
+    The shares are counted in ``levels`` bins, inside the named mask if there is one, and linear within a bin;
+    voxels outside the mask follow the same curve.  A constant image becomes 0.
+    """
+    if levels < 2:
+        raise ModelError(f"Step 'histogram_equalise': {levels} levels are too few.")
+    inside = case.masks[mask].array != 0 if mask is not None and mask in case.masks else None
+
+    def apply(image: Image) -> Image:
+        sample = image.array[inside] if inside is not None and inside.any() else image.array
+        if sample.min() == sample.max():
+            return image.with_array(np.zeros(image.array.shape, np.float32))
+        counts, edges = np.histogram(sample, bins=levels)
+        shares = np.concatenate([[0.0], np.cumsum(counts) / sample.size])
+        return image.with_array(np.interp(image.array, edges, shares).astype(np.float32))
+
+    return case.map_images(apply, inputs)

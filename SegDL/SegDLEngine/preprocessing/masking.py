@@ -1,0 +1,52 @@
+"""The preprocessing step that blanks what lies outside of a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from SegDLEngine.errors import ModelError
+from SegDLEngine.images.image import Image
+from SegDLEngine.preprocessing.grid import Outside, value_for
+from SegDLEngine.preprocessing.registry import PreparedCase, step
+
+
+@step("mask_outside")
+def mask_outside(
+    case: PreparedCase, *, mask: str, value: Outside = 0.0, inputs: Sequence[str] | None = None
+) -> PreparedCase:
+    """Set the voxels outside of the named mask to ``value``, a number or a table by input name.
+
+    Without such a mask, or where it is empty, everything stays, with a warning.  The type changes to float32
+    only where it cannot hold the value.
+    """
+    found = case.masks.get(mask)
+    if found is None or not found.array.any():
+        reason = "is missing" if found is None else "is empty"
+        case.reporter.warning("empty-mask", f"The mask '{mask}' {reason}; nothing is masked.")
+        return case
+    outside = found.array == 0
+
+    def apply(name: str, image: Image) -> Image:
+        if not image.grid.matches(found.grid):
+            raise ModelError(
+                f"Step 'mask_outside': '{name}' is not on the grid of the mask '{mask}'.",
+                hint="Put 'canonical' or 'to_reference' before it in the model card.",
+            )
+        return image.with_array(_filled(image.array, outside, value_for(value, name)))
+
+    chosen = set(inputs) if inputs else set(case.images)
+    return case.with_images(
+        {name: apply(name, image) if name in chosen else image for name, image in case.images.items()}
+    )
+
+
+def _filled(array: np.ndarray, where: np.ndarray, value: float) -> np.ndarray:
+    if array.dtype.kind in "biu":
+        kind = np.iinfo(array.dtype) if array.dtype.kind != "b" else None
+        holds = kind is not None and kind.min <= value <= kind.max and float(value).is_integer()
+        array = array if holds else array.astype(np.float32)
+    result = array.copy()
+    result[where] = value
+    return result
