@@ -29,7 +29,7 @@ from SegDLEngine.measurement.lesions import lesion_table
 from SegDLEngine.models.card import ModelCard
 from SegDLEngine.models.catalogue import Model, load_model
 from SegDLEngine.options import SegmentOptions
-from SegDLEngine.preprocessing.registry import PreparedCase, check_steps, run_steps
+from SegDLEngine.preprocessing.registry import PreparedCase, check_steps, known_steps, run_steps
 from SegDLEngine.protocol import Reporter
 from SegDLEngine.result import Result
 
@@ -41,6 +41,10 @@ Source = Image | str | os.PathLike[str]
 
 # Expected share of the time of each stage, for the progress bar.
 STAGES = {"reading": 1, "preprocessing": 4, "inference": 8, "postprocessing": 2, "writing": 1}
+
+
+# The preprocessing step that accepts a CT stored as a display window.
+UNIT_STEP = "recognise_window"
 
 
 def segment(
@@ -66,8 +70,9 @@ def segment(
     plan = Plan.of(card, options)
     images = read_inputs(case, card, reporter)
     reference = images[card.reference]
-    start = PreparedCase(images, card.reference, reporter=reporter, region=options.roi)
-    prepared = run_steps(start, plan.preprocessing)
+    case_read = PreparedCase(images, card.reference, reporter=reporter, region=options.roi)
+    case_in_units = plan.with_units_restored(case_read)
+    prepared = run_steps(case_in_units, plan.preprocessing)
     view = View.of(prepared, card)
     network = cast("Network", found.build())
     if options.roi is not None:
@@ -77,7 +82,7 @@ def segment(
     labels = _labels(prediction, view, plan, reference.grid, outside, reporter)
     maps = _maps(prediction, view, plan, reference.grid, outside, reporter)
     names = {label["value"]: label["name"] for label in card.labels}
-    lesions = lesion_table(labels, names, reference, maps.get("std"))
+    lesions = lesion_table(labels, names, case_in_units.images[card.reference], maps.get("std"))
     reporter.progress("postprocessing", 1.0)
 
     provenance = {
@@ -124,6 +129,17 @@ class Plan:
         values = tuple(label["value"] for label in card.labels)
         return cls(list(card.preprocessing), inference, postprocessing, values)
 
+    def with_units_restored(self, case: PreparedCase) -> PreparedCase:
+        """The case after its UNIT_STEP alone, so that lesions are measured in HU.
+
+        When the step's turn comes it finds HU and changes nothing.
+        """
+        for entry in self.preprocessing:
+            if entry["step"] == UNIT_STEP:
+                constants = {key: value for key, value in entry.items() if key != "step"}
+                case = known_steps()[UNIT_STEP](case, **constants)
+        return case
+
     @property
     def samples(self) -> int:
         return self.inference["samples"]
@@ -161,7 +177,7 @@ def read_inputs(case: Mapping[str, Source], card: ModelCard, reporter: Reporter)
             raise InputError(
                 f"The model '{card.id}' has no input '{name}'.", hint=f"Its inputs: {', '.join(known)}."
             )
-    windowed = any(entry["step"] == "recognise_window" for entry in card.preprocessing)
+    windowed = any(entry["step"] == UNIT_STEP for entry in card.preprocessing)
     images = {}
     for number, entry in enumerate(card.inputs):
         reporter.progress("reading", number / len(card.inputs))

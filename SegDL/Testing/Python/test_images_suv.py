@@ -16,6 +16,9 @@ from SegDLEngine.images.checks import check_image
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.reading import read_image
 from SegDLEngine.images.writing import write_image
+from SegDLEngine.options import SegmentOptions
+from SegDLEngine.pipeline import segment
+from threshold_model import write_threshold_package
 
 PET_IMAGE = "1.2.840.10008.5.1.4.1.1.128"
 HALF_LIFE, DOSE, WEIGHT = 6588.0, 3.5e8, 70.0
@@ -28,7 +31,7 @@ def values() -> np.ndarray:
     return np.random.default_rng(3).integers(0, 2000, (3, 5, 6)) * 6.0
 
 
-def write_pet(folder, array=None, *, injection=None, slices=None, **attributes):
+def write_pet(folder, array=None, *, injection=None, slices=None, rescale=SLOPES, **attributes):
     """A PET series: scanned 10:30:00, injected 9:30:00; None removes an attribute."""
     item = {
         "RadionuclideTotalDose": DOSE,
@@ -57,7 +60,7 @@ def write_pet(folder, array=None, *, injection=None, slices=None, **attributes):
     }
     array = values() if array is None else array
     changes = {index: {**common, **(slices or {}).get(index, {})} for index in range(len(array))}
-    return write_series(folder, array, rescale=SLOPES[: len(array)], changes=changes)
+    return write_series(folder, array, rescale=rescale, changes=changes)
 
 
 def add_private(paths, elements):
@@ -276,6 +279,23 @@ def test_a_volume_in_activity_is_not_taken_for_suv(tmp_path):
     with pytest.raises(InputError, match="no SUV") as caught:
         check_image(read_suv(tmp_path / "activity.nrrd"), "PET", modality="PET", unit="SUV")
     assert "DICOM series" in caught.value.hint
+
+
+def test_model_for_suv_takes_a_series_in_activity(tmp_path):
+    activity = np.full((8, 16, 16), 600.0)
+    activity[2:6, 4:12, 4:12] = 30000
+    write_pet(tmp_path / "series", activity, rescale=(2.0, 0.0))
+    inputs = [{"name": "PET", "modality": "PET", "unit": "SUV", "required": True}]
+    window = {"step": "window", "low": 0, "high": 10}
+    model = write_threshold_package(tmp_path / "model", inputs=inputs, preprocessing=[window])
+    options = SegmentOptions(device="cpu", precision="fp32")
+    result = segment({"PET": tmp_path / "series"}, model, options)
+    assert np.array_equal(result.labels.array > 0, activity > 1000)
+    assert result.lesions[0]["maximum"] == pytest.approx(30000 * suv_factor(3600), rel=1e-5)
+    assert [event["code"] for event in result.warnings] == ["suv"]
+    assert result.provenance["inputs"]["PET"]["suv"]["decay_correction"] == "START"
+    with pytest.raises(InputError, match=r"is in BQML, the model expects SUV"):
+        segment({"PET": read_image(tmp_path / "series")}, model, options)
 
 
 @pytest.mark.real_data
