@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-# A windowed chest CT has air at 0 and bone near 255; less is a mask, a labelmap or another scaling.
-LEAST_MAXIMUM, WHITE = 128, 255
+# A windowed chest CT has dark air and bright bone; less is a mask, a labelmap or another scaling.
+MOST_MINIMUM, LEAST_MAXIMUM, WHITE = 100, 128, 255
 
 
 def is_windowed(array: np.ndarray) -> bool:
     """True if the values look like 8-bit grey values of a display, which Hounsfield units never do."""
-    return float(array.min()) >= 0 and LEAST_MAXIMUM <= float(array.max()) <= WHITE
+    return 0 <= float(array.min()) <= MOST_MINIMUM and LEAST_MAXIMUM <= float(array.max()) <= WHITE
 
 
 def hounsfield(array: np.ndarray, low: float, high: float) -> np.ndarray:

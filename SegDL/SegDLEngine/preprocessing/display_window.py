@@ -19,11 +19,12 @@ def recognise_window(
 ) -> PreparedCase:
     """Map CT images of grey values 0..255 to the window [low, high] HU (float32), with a warning.
 
-    Images in HU stay.  It must be the first step: air of -1000 HU that another one adds would hide the grey
-    values.  With it in the card, such an image passes the check of the inputs.
+    Images in HU stay; so do those that this step has made, because the middle of the window must lie below 0,
+    as in all windows for lungs.  It must be the first step: air of -1000 HU that another one adds would hide
+    the grey values.  With it in the card, such an image passes the check of the inputs.
     """
-    if not high > low:
-        raise ModelError(f"Step 'recognise_window': high {high} is not above low {low}.")
+    if not low < high < -low:
+        raise ModelError(f"Step 'recognise_window': {low} to {high} HU is no window with its middle below 0.")
 
     def apply(image: Image) -> Image:
         if image.modality not in ("", "CT") or not is_windowed(image.array):

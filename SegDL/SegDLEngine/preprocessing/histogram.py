@@ -30,6 +30,10 @@ def histogram_equalise(
             return image.with_array(np.zeros(image.array.shape, np.float32))
         counts, edges = np.histogram(sample, bins=levels)
         shares = np.concatenate([[0.0], np.cumsum(counts) / sample.size])
-        return image.with_array(np.interp(image.array, edges, shares).astype(np.float32))
+        # Slice by slice, as interpolation makes 64-bit numbers.
+        result = np.empty(image.array.shape, np.float32)
+        for before, after in zip(image.array, result, strict=True):
+            after[:] = np.interp(before, edges, shares)
+        return image.with_array(result)
 
     return case.map_images(apply, inputs)

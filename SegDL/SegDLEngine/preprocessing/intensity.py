@@ -123,7 +123,8 @@ def divide_by_maximum(
     def apply(image: Image) -> Image:
         values = image.array.astype(np.float32)
         highest = values.max(axis=(1, 2), keepdims=True) if per_slice else values.max()
-        return image.with_array(values / np.where(highest > 0, highest, np.float32(1)))
+        values /= np.where(highest > 0, highest, np.float32(1))
+        return image.with_array(values)
 
     return case.map_images(apply, inputs)
 

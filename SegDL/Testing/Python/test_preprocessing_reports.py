@@ -322,6 +322,7 @@ def test_cubic_values_of_integers_do_not_wrap():
         ("crop_center_of_mass", {"before": [4, 4]}),
         ("histogram_equalise", {"levels": 1}),
         ("recognise_window", {"low": 3, "high": 3}),
+        ("recognise_window", {"low": 0, "high": 80}),
     ],
 )
 def test_impossible_constants_name_the_step(step, constants):
@@ -395,9 +396,12 @@ def test_window_is_recognised_with_a_warning():
     assert codes(case) == ["display-window"] and "-1250 to 250 HU" in case.reporter.warnings[0]["text"]
     stored = apply(line(0, 51, 255, dtype=np.uint8), ("recognise_window", {"low": -1000, "high": 500}))
     assert values(stored) == pytest.approx([-1000, -700, 500], abs=1e-3)
+    again = line(100, 128, 255)
+    first = apply(again, ("recognise_window", {"low": -500, "high": 499}))
+    assert values(apply(first, ("recognise_window", {}))) == values(first)
 
 
-@pytest.mark.parametrize("ordinary", [(-1000, 40, 255), (0, 40, 1200), (0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("ordinary", [(-1000, 40, 255), (0, 40, 1200), (110, 150, 200), (0, 1), (0, 1, 2)])
 def test_hounsfield_units_and_masks_are_no_window(ordinary):
     case = line(*ordinary)
     assert values(apply(case, ("recognise_window", {}))) == list(ordinary)
