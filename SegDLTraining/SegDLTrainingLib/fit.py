@@ -19,6 +19,7 @@ from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib.augmentation import Augmentation
+from SegDLTrainingLib.live_tumours import LiveTumours
 from SegDLTrainingLib.losses import PrivilegedDice, soft_dice
 from SegDLTrainingLib.package import write_weights
 from SegDLTrainingLib.phantom_cases import PreparedVolume
@@ -87,7 +88,10 @@ def fit(
     loss_of = PrivilegedDice(**recipe["loss"])
     augment = Augmentation(**recipe["augmentation"])
     context = card["inference"]["context"]
-    sampler = SliceSampler(training, context, recipe["sampling"], recipe.seed)
+    live = None
+    if recipe["sampling"].get("live_share"):
+        live = LiveTumours(card["preprocessing"], recipe["sampling"]["live_diameter_mm"])
+    sampler = SliceSampler(training, context, recipe["sampling"], recipe.seed, live)
     checks = _validation_batches(validation, context, recipe)
     history: list[dict[str, float]] = []
     best: dict[str, float] = {}

@@ -45,21 +45,21 @@ def add_tumour(
     box = None if centre is None else space.box(centre, 0.85 * diameter_mm + 12)
     if centre is None or box is None:
         return None
-    shape = _shape(space, box, centre, diameter_mm / 2, rng)
+    shape = tumour_shape(space, box, centre, diameter_mm / 2, rng)
     invasion = rng.uniform(0, 2.5) if rng.random() < 0.7 else rng.uniform(2.5, 10)
     shape = smooth_maximum(shape, lung[box] - invasion, 3.0)
-    shape = _largest_part(shape)
+    shape = largest_part(shape)
     inside = shape < 0
     if float(inside.sum()) * space.grid.voxel_ml < 0.12:
         return None
     if place != "hilum" and np.median(volume[box][inside]) > INVISIBLE_HU:
         return None
-    kind = _choose_kind(diameter_mm, rng)
+    kind = choose_kind(diameter_mm, rng)
     if diameter_mm > 25 and place != "pleura" and rng.random() < 0.45:
         _add_distal_collapse(volume, space, box, shape, lung, rng)
     if rng.random() < 0.35:
         _add_halo(volume, box, shape, lung, rng)
-    _fill(volume, space, box, shape, diameter_mm / 2, kind, patient, rng)
+    fill_tumour(volume, space, box, shape, diameter_mm / 2, kind, patient.blood_arterial > 80, rng)
     _add_spicules(volume, space, centre, diameter_mm / 2, lung, rng)
     part = label[box]
     part[shape < rng.uniform(0.3, 1.2)] = 1
@@ -72,7 +72,8 @@ def _choose_place(diameter: float, rng: np.random.Generator) -> str:
     return str(rng.choice(["hilum", "pleura", "lung"], p=[hilum, 0.26, 0.74 - hilum]))
 
 
-def _choose_kind(diameter: float, rng: np.random.Generator) -> str:
+def choose_kind(diameter: float, rng: np.random.Generator) -> str:
+    """solid, necrotic, cavitated or part-solid; small ones are rarely necrotic."""
     if diameter < 14:
         return str(rng.choice(["solid", "part-solid", "cavitated"], p=[0.64, 0.12, 0.24]))
     return str(rng.choice(["solid", "necrotic", "cavitated", "part-solid"], p=[0.48, 0.19, 0.24, 0.09]))
@@ -102,7 +103,9 @@ def _find_centre(space, patient, lung, diameter, place, rng) -> np.ndarray | Non
     return None
 
 
-def _shape(space: Space, box: Box, centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
+def tumour_shape(
+    space: Space, box: Box, centre: np.ndarray, radius: float, rng: np.random.Generator
+) -> np.ndarray:
     """Signed distance (mm, about) to a lobulated, warped ellipsoid."""
     x, y, z = space.at(box)
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
@@ -128,7 +131,7 @@ def _shape(space: Space, box: Box, centre: np.ndarray, radius: float, rng: np.ra
     return distance.astype(np.float32)
 
 
-def _largest_part(shape: np.ndarray) -> np.ndarray:
+def largest_part(shape: np.ndarray) -> np.ndarray:
     """Only the largest connected part stays inside: the lung's border may have cut off slivers."""
     parts, count = cc3d.connected_components(shape < 1.0, connectivity=6, return_N=True)
     if count < 2:
@@ -137,11 +140,12 @@ def _largest_part(shape: np.ndarray) -> np.ndarray:
     return np.where((parts == largest) | (parts == 0), shape, np.float32(2.0))
 
 
-def _fill(
+def fill_tumour(
     volume: np.ndarray, space: Space, box: Box, shape: np.ndarray, radius: float, kind: str,
-    patient: Patient, rng: np.random.Generator,
+    enhanced: bool, rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    enhancement = rng.uniform(0, 55) if patient.blood_arterial > 80 else 0
+    """Blend tissue of this ``kind`` into ``volume`` (HU) where ``shape`` (mm) is negative."""
+    enhancement = rng.uniform(0, 55) if enhanced else 0
     tissue: np.ndarray = np.full(shape.shape, rng.uniform(0, 55) + enhancement, dtype=np.float32)
     tissue += rng.uniform(3, 16) * smooth_field(shape.shape, space.grid.spacing, max(0.4 * radius, 5), rng)
     uneven = 0.22 * radius * smooth_field(shape.shape, space.grid.spacing, max(0.6 * radius, 5), rng)
