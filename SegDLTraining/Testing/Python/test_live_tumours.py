@@ -45,7 +45,7 @@ def test_only_the_tumour_and_its_border_change(volume):
         assert changed.any()
         far = np.ones_like(changed)
         where = np.argwhere(insertion.mask)
-        low, high = np.maximum(where.min(axis=0) - (2, 3, 3), 0), where.max(axis=0) + (3, 4, 4)
+        low, high = np.maximum(where.min(axis=0) - (2, 3, 3), 0), np.add(where.max(axis=0), (3, 4, 4))
         far[low[0] : high[0], low[1] : high[1], low[2] : high[2]] = False
         assert not changed[far].any()
 
