@@ -15,8 +15,10 @@ from SegDLEngine.images.image import Image
 SNAP = 1e-3
 
 INTERPOLATIONS = ("linear", "nearest", "cubic")
-# A cubic spline needs this many samples along every axis.
-FEWEST_FOR_CUBIC = 4
+# A cubic spline and a recursive Gaussian need this many samples along an axis.
+FEWEST_FOR_CUBIC = FEWEST_FOR_GAUSSIAN = 4
+# A Gaussian narrower than this part of a voxel changes nothing that matters.
+NARROWEST = 0.1
 
 
 def resample(image: Image, grid: Grid, *, interpolation: str = "linear", outside: float = 0.0) -> Image:
@@ -26,7 +28,7 @@ def resample(image: Image, grid: Grid, *, interpolation: str = "linear", outside
     overshoots at edges).  The type is kept; interpolated values of integers are rounded to the nearest whole
     number that it holds.  The image reaches to the outer faces of its voxels;
     in the outer half voxel the edge value holds.  There is no smoothing before downsampling: each new voxel
-    is the interpolated value at its centre, not a mean.
+    is the interpolated value at its centre, not a mean; see ``antialiased``.
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation '{interpolation}' is none of {', '.join(INTERPOLATIONS)}")
@@ -59,6 +61,29 @@ def resample(image: Image, grid: Grid, *, interpolation: str = "linear", outside
             kind = np.iinfo(image.array.dtype)
             array = np.clip(array, kind.min, kind.max, out=array)
     return image.with_array(array.astype(image.array.dtype, copy=False), grid)
+
+
+def antialiased(image: Image, grid: Grid, strength: float) -> Image:
+    """The image smoothed along each of its axes as far as ``grid`` is coarser there; float32 if changed.
+
+    ``strength`` s: standard deviation of the Gaussian, in mm, is s * sqrt(coarse^2 - fine^2).  Copies of one
+    scan with different voxels then bring the same detail, and less noise, to ``grid``; where it is not
+    coarser the image stays as it is.  An axis of fewer than 4 voxels is not smoothed.
+    """
+    fine = np.asarray(image.grid.spacing)
+    turned = np.abs(image.grid.axes.T @ grid.axes)
+    coarse = turned @ np.asarray(grid.spacing) / turned.sum(axis=1)
+    sigmas = strength * np.sqrt(np.maximum(coarse**2 - fine**2, 0.0))
+    sigmas[(sigmas < NARROWEST * fine) | (np.asarray(image.grid.size) < FEWEST_FOR_GAUSSIAN)] = 0.0
+    if not sigmas.any():
+        return image
+    import SimpleITK
+
+    smooth = SimpleITK.Cast(to_sitk(image), SimpleITK.sitkFloat32)
+    for axis in np.flatnonzero(sigmas):
+        kind = SimpleITK.RecursiveGaussianImageFilter.ZeroOrder
+        smooth = SimpleITK.RecursiveGaussian(smooth, float(sigmas[axis]), False, kind, int(axis))
+    return image.with_array(from_sitk(smooth).array)
 
 
 def canonical_grid(grid: Grid, spacing: Sequence[float]) -> Grid:

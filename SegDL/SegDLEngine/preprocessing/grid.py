@@ -16,19 +16,25 @@ from SegDLEngine.errors import ModelError
 from SegDLEngine.images.cropping import bounding_box, crop
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
-from SegDLEngine.images.resampling import INTERPOLATIONS, canonical_grid, resample
+from SegDLEngine.images.resampling import INTERPOLATIONS, antialiased, canonical_grid, resample
 from SegDLEngine.preprocessing.registry import PreparedCase, step
 
 Outside = float | Mapping[str, float]
 
 
 @step("canonical")
-def canonical(case: PreparedCase, *, spacing: Sequence[float], outside: Outside = 0.0) -> PreparedCase:
+def canonical(
+    case: PreparedCase, *, spacing: Sequence[float], outside: Outside = 0.0, antialias: float = 0.0
+) -> PreparedCase:
     """Bring everything to the axis-aligned lattice of ``spacing`` [x, y, z] mm round the reference input.
 
-    Other inputs are resampled to the same grid, straight from their own.
+    Other inputs are resampled to the same grid, straight from their own.  ``antialias`` > 0 smooths images
+    that are finer than the lattice first, see ``images.resampling.antialiased``.
     """
-    return to_grid(case, canonical_grid(case.grid, checked_spacing("canonical", spacing, 3)), outside)
+    grid = canonical_grid(case.grid, checked_spacing("canonical", spacing, 3))
+    if antialias > 0:
+        case = case.map_images(lambda image: antialiased(image, grid, antialias))
+    return to_grid(case, grid, outside)
 
 
 @step("to_reference")

@@ -9,7 +9,7 @@ import pytest
 from SegDLEngine.images.cropping import bounding_box, crop, lattice_offset, paste
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
-from SegDLEngine.images.resampling import canonical_grid, resample
+from SegDLEngine.images.resampling import antialiased, canonical_grid, resample
 
 
 def ramp(grid: Grid, dtype=np.float32) -> Image:
@@ -194,3 +194,39 @@ def test_bounding_box_with_margin():
     assert bounding_box(image, margin_mm=1.0) == ((2, 2, 1), (5, 3, 4))
     assert bounding_box(image, margin_mm=100) == ((0, 0, 0), GRID.size)
     assert bounding_box(image.with_array(np.zeros(GRID.shape))) is None
+
+
+def test_antialiasing_smooths_only_axes_on_which_the_target_is_coarser():
+    rng = np.random.default_rng(4)
+    noise = Image(rng.normal(0, 1, (40, 40, 40)).astype(np.float32), Grid((40, 40, 40), (1.0, 1.0, 3.0)))
+    target = Grid((20, 20, 40), (2.0, 2.0, 3.0))
+    smooth = antialiased(noise, target, 0.5).array
+    step = [np.diff(smooth, axis=axis).std() / np.diff(noise.array, axis=axis).std() for axis in range(3)]
+    still = smooth.std() / noise.array.std()
+    # A Gaussian of sigma s voxels leaves 1 / (2 s sqrt(pi)) of the variance along an axis: s = 0.87 here.
+    assert still == pytest.approx(1 / (2 * 0.866 * np.sqrt(np.pi)), rel=0.06)
+    assert step[0] == pytest.approx(still, rel=0.05), "the slices are as far apart as before"
+    assert step[1] < 0.8 * still and step[2] < 0.8 * still
+
+
+def test_antialiasing_leaves_an_image_alone_that_is_not_finer():
+    image = Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), Grid((5, 4, 3), (2.0, 2.0, 3.0)))
+    assert antialiased(image, Grid((5, 4, 3), (2.0, 2.0, 3.0)), 0.5) is image
+    assert antialiased(image, Grid((9, 9, 9), (1.0, 1.0, 1.0)), 0.5) is image
+
+
+def test_antialiasing_makes_fine_and_coarse_copies_agree():
+    _, j, i = np.mgrid[:30, :90, :90]
+    fine = Image(
+        (np.hypot(i - 44.3, j - 45.1) < 20).astype(np.float32) * 1000, Grid((90, 90, 30), (0.7, 0.7, 2.0))
+    )
+    coarse = canonical_grid(fine.grid, (2.0, 2.0, 2.0))
+    medium = resample(
+        antialiased(fine, Grid((9, 9, 9), (1.3, 1.3, 2.0)), 0.4), canonical_grid(fine.grid, (1.3, 1.3, 2.0))
+    )
+    plain = np.abs(resample(medium, coarse).array - resample(fine, coarse).array).mean()
+    both = np.abs(
+        resample(antialiased(medium, coarse, 0.4), coarse).array
+        - resample(antialiased(fine, coarse, 0.4), coarse).array
+    ).mean()
+    assert both < 0.5 * plain
