@@ -28,13 +28,13 @@ def check_network(card: ModelCard, content: bytes) -> tuple[int, int]:
 
 def read_tensors(card: ModelCard, content: bytes) -> dict[str, torch.Tensor]:
     """Tensors by name; raises ModelError unless the bytes are safetensors of finite numbers."""
-    import safetensors
-    import safetensors.torch
     import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     try:
-        tensors = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        tensors = load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
         raise _unfit(card, f"they cannot be read as safetensors ({error})") from error
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
