@@ -9,7 +9,7 @@ from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.postprocessing import check_postprocessing
 from SegDLEngine.models.card import check_card, load_card, parse_card
 from SegDLEngine.models.catalogue import SHIPPED_FOLDER
-from SegDLEngine.networks.registry import build_empty
+from SegDLEngine.networks.registry import NETWORKS, build_empty
 from SegDLEngine.preprocessing.registry import check_steps
 from tiny_model import tiny_card
 
@@ -102,3 +102,8 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_card_is_read_as_utf8(tmp_path):
     (tmp_path / "model.json").write_text(json.dumps(tiny_card(title="Tumör µ"), ensure_ascii=False), "utf-8")
     assert load_card(tmp_path).title == "Tumör µ"
+
+
+def test_the_shipped_lung_model_is_a_documented_variant_of_its_network():
+    network = load_card(SHIPPED_FOLDER / "lung-tumor-unet2d" / "model.json").data["network"]
+    assert network["options"] in [dict(options) for options in NETWORKS[network["name"]].variants]
