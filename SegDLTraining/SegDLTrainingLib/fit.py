@@ -27,17 +27,20 @@ from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.sampling import SliceSampler
 from SegDLTrainingLib.schedules import build_schedule
 
-BEST_FILE = "best.safetensors"
+KEPT_FILE = "kept.safetensors"
 HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """``state``: the best averaged weights; ``history``: one row an epoch; ``best``: its best row."""
+    """``state``: the averaged weights; ``history``: one row an epoch; ``kept``: the row of ``state``.
+
+    The recipe's ``training.keep`` says which weights: the "best" on the validation slices or the "last".
+    """
 
     state: dict[str, torch.Tensor]
     history: list[dict[str, float]]
-    best: dict[str, float]
+    kept: dict[str, float]
 
 
 class WeightAverage:
@@ -70,10 +73,10 @@ def fit(
     device: str = "cpu",
     initial: Mapping[str, torch.Tensor] | None = None,
 ) -> FitResult:
-    """Train and return the best weights; ``best.safetensors`` and ``history.json`` in ``folder`` follow.
+    """Train and return the weights; ``kept.safetensors`` and ``history.json`` in ``folder`` follow.
 
     ``initial`` weights are where training starts, random ones by default.  Raises Cancelled when the reporter
-    is told to stop; what was best until then stays in ``folder``.
+    is told to stop; what was kept until then stays in ``folder``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +97,7 @@ def fit(
     sampler = SliceSampler(training, context, recipe["sampling"], recipe.seed, live)
     checks = _validation_batches(validation, context, recipe)
     history: list[dict[str, float]] = []
-    best: dict[str, float] = {}
+    kept: dict[str, float] = {}
     steps = int(settings["steps_per_epoch"])
     for epoch in range(int(settings["epochs"])):
         started, total = time.perf_counter(), 0.0
@@ -116,16 +119,17 @@ def fit(
         }
         row["seconds"] = time.perf_counter() - started
         history.append({key: round(value, 6) for key, value in row.items()})
-        if not best or row["validation_dice"] >= best["validation_dice"]:
-            best = history[-1]
-            write_weights(average.network.state_dict(), folder / BEST_FILE)
+        better = not kept or row["validation_dice"] >= kept["validation_dice"]
+        if better or settings["keep"] == "last":
+            kept = history[-1]
+            write_weights(average.network.state_dict(), folder / KEPT_FILE)
             state = {key: value.clone() for key, value in average.network.state_dict().items()}
         _write_history(history, folder / HISTORY_FILE)
         reporter.log(
             f"epoch {epoch + 1}: loss {row['loss']:.4f}, validation Dice {row['validation_dice']:.4f}, "
             f"{row['seconds']:.0f} s"
         )
-    return FitResult(state, history, best)
+    return FitResult(state, history, kept)
 
 
 def _step(

@@ -78,9 +78,9 @@ def train(
         "seed": recipe.seed,
         "started_from": {"sha256": first.sha256, "training": first.card.data["training"]} if first else None,
         "data": recipe["data"],
-        "best_epoch": result.best["epoch"] + 1,
+        "kept_epoch": result.kept["epoch"] + 1,
         "epochs": len(result.history),
-        "synthetic_validation_dice": result.best["validation_dice"],
+        "synthetic_validation_dice": result.kept["validation_dice"],
         "minutes": round(minutes, 1),
         "synthetic_validation": points,
         "software": {

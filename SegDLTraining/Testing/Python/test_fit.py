@@ -11,7 +11,7 @@ from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.models.package import verify
 from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.command_line import main
-from SegDLTrainingLib.fit import BEST_FILE, HISTORY_FILE, fit
+from SegDLTrainingLib.fit import HISTORY_FILE, KEPT_FILE, fit
 from SegDLTrainingLib.package import export_package
 from SegDLTrainingLib.phantom_cases import PreparedVolume
 from SegDLTrainingLib.recipes import Recipe, licence_text, load_recipe
@@ -59,7 +59,7 @@ def trained(tmp_path_factory):
 def test_training_reduces_the_loss_and_finds_the_ball(trained):
     _, result, _ = trained
     assert result.history[-1]["loss"] < 0.6 * result.history[0]["loss"]
-    assert result.best["validation_dice"] > 0.6
+    assert result.kept["validation_dice"] > 0.6
 
 
 def test_training_reports_its_progress_and_keeps_curve_and_weights(trained):
@@ -67,7 +67,7 @@ def test_training_reports_its_progress_and_keeps_curve_and_weights(trained):
     fractions = [event["fraction"] for event in events if event["event"] == "progress"]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
     assert json.loads((folder / HISTORY_FILE).read_text())[-1] == result.history[-1]
-    assert {path.name for path in folder.iterdir()} == {BEST_FILE, HISTORY_FILE}
+    assert {path.name for path in folder.iterdir()} == {KEPT_FILE, HISTORY_FILE}
 
 
 def test_training_is_reproducible(trained, tmp_path):

@@ -73,6 +73,13 @@ def test_soft_dice_by_hand():
     assert float(soft_dice(probability, target)) == pytest.approx((2 * 1.5 + 1) / (1.75 + 2 + 1))
 
 
+def test_per_slice_dice_lets_small_and_empty_slices_count():
+    probability = torch.tensor([[[1.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0, 1.0]]])
+    target = torch.tensor([[[1.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 1.0, 0.0]], [[0.0, 0.0, 0.0, 0.0]]])
+    assert float(soft_dice(probability, target, per_slice=True)) == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
+    assert float(soft_dice(probability, target)) == pytest.approx((2 * 4 + 1) / (5 + 5 + 1))
+
+
 def test_loss_by_hand_and_its_weights_over_the_epochs():
     logits, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
     dice = (2 * 0.5 + 1) / (2 + 1 + 1)
