@@ -25,7 +25,7 @@ from SegDLEngine.result import Result
 from SegDLEngine.writing_results import write_result
 
 MODEL = "lung-tumor-unet2d"
-PHANTOM_SEED = 2026
+PHANTOM_SEED = 7
 ENGINE_FILES = {
     "segmentation": "tumor.seg.nrrd",
     "uncertainty": "uncertainty.nrrd",
@@ -78,7 +78,7 @@ def phantom(output: Path) -> Image:
     from SegDLTrainingLib.synthesis.thorax import thorax_phantom
 
     print("No CT was given: generating a thorax phantom ...", flush=True)
-    ct, labels = thorax_phantom(PHANTOM_SEED, tumours=(42.0,))
+    ct, labels = thorax_phantom(PHANTOM_SEED, tumours=(60.0,))
     write_image(ct, output / "phantom.nii.gz")
     write_image(labels, output / "phantom_labels.nii.gz")
     return ct
