@@ -52,5 +52,5 @@ class PrivilegedDice:
     per_slice: bool = False
 
     def __call__(self, logits: torch.Tensor, target: torch.Tensor, epoch: int) -> torch.Tensor:
-        weights = self.first if epoch < self.privileged_epochs else self.after
-        return dice_cross_entropy(logits, target, *weights, self.per_slice)
+        dice, cross_entropy = self.first if epoch < self.privileged_epochs else self.after
+        return dice_cross_entropy(logits, target, dice, cross_entropy, self.per_slice)
