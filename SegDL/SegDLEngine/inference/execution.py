@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -141,6 +141,28 @@ class Executor:
                 if not is_out_of_memory(error):
                     raise
                 self.step_down(error)
+
+    def batches(
+        self, chosen: Sequence[int], images: Callable[[Sequence[int]], np.ndarray], samples: int, seed: int
+    ) -> Iterator[tuple[Sequence[int], BatchOutput]]:
+        """Item numbers and output of batch after batch of ``chosen``; ``images`` gives a batch (N, C, ...).
+
+        When memory runs out, the batch is repeated one step down.  Reports the progress of "inference".
+        """
+        done, total = 0, len(chosen)
+
+        def next_batch() -> tuple[Sequence[int], BatchOutput]:
+            batch = chosen[done : done + self.batch]
+
+            def tick(fraction: float) -> None:
+                self._reporter.progress("inference", (done + fraction * len(batch)) / total)
+
+            return batch, self.run(images(batch), batch, samples, seed, tick)
+
+        while done < total:
+            batch, output = self.within_memory(next_batch)
+            yield batch, output
+            done += len(batch)
 
     def probe(self, images: np.ndarray, threshold: float, samples: int, scale: float = 1.0) -> Probe:
         """Settle the precision on real input (N, C, ...), then measure what an item costs.

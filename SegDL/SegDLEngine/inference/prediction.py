@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ class Prediction:
     mean: np.ndarray
     std: np.ndarray | None = None
     entropy: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, volumes: Mapping[str, np.ndarray]) -> Prediction:
+        """From the volumes that ``result_layers`` names."""
+        return cls(**{"mean": volumes["probability"], **volumes})
 
 
 def result_layers(labels: int, activation: str, samples: int) -> dict[str, int]:

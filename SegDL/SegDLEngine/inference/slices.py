@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from SegDLEngine.inference.execution import BatchOutput, Executor, check_channels, suitable_batch
+from SegDLEngine.inference.execution import Executor, check_channels, suitable_batch
 from SegDLEngine.inference.mirroring import Mirroring
 from SegDLEngine.inference.prediction import Prediction, result_layers
 from SegDLEngine.inference.runtime import Runtime
@@ -106,8 +106,7 @@ def predict_slices(
     )
     volumes = _run(executor, slices, plan, samples, seed, reporter)
     reporter.progress("inference", 1.0)
-    mean = volumes.get("mean", volumes["probability"])
-    return Prediction(volumes["probability"], mean, volumes.get("std"), volumes.get("entropy"))
+    return Prediction.of(volumes)
 
 
 def _run(
@@ -116,21 +115,9 @@ def _run(
     """The result's volumes, batch after batch; when memory runs out, step down and repeat the batch."""
     rows, columns = slices.shape[1:]
     volumes = executor.within_memory(lambda: _plan(executor, slices, plan, samples, reporter))
-    done, total = 0, len(slices.chosen)
-
-    def next_batch() -> tuple[Sequence[int], BatchOutput]:
-        batch = slices.chosen[done : done + executor.batch]
-
-        def tick(fraction: float) -> None:
-            reporter.progress("inference", (done + fraction * len(batch)) / total)
-
-        return batch, executor.run(slices.images(batch), batch, samples, seed, tick)
-
-    while done < total:
-        batch, output = executor.within_memory(next_batch)
+    for batch, output in executor.batches(slices.chosen, slices.images, samples, seed):
         for name, volume in volumes.items():
             volume[:, batch] = getattr(output, name).swapaxes(0, 1)[..., :rows, :columns]
-        done += len(batch)
     return volumes
 
 

@@ -12,7 +12,7 @@ import torch
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.blending import BLENDINGS, SlabBlender
-from SegDLEngine.inference.execution import BatchOutput, Executor, check_channels, suitable_batch
+from SegDLEngine.inference.execution import Executor, check_channels, suitable_batch
 from SegDLEngine.inference.mirroring import Mirroring
 from SegDLEngine.inference.monte_carlo import entropy
 from SegDLEngine.inference.prediction import Prediction, result_layers
@@ -176,8 +176,7 @@ def predict_windows(
         except _SmallerPatch as smaller:
             patch = smaller.patch
     reporter.progress("inference", 1.0)
-    mean = volumes.get("mean", volumes["probability"])
-    return Prediction(volumes["probability"], mean, volumes.get("std"), volumes.get("entropy"))
+    return Prediction.of(volumes)
 
 
 def _run(
@@ -185,22 +184,10 @@ def _run(
 ) -> dict[str, np.ndarray]:
     """The result's volumes, filled slice by slice as the windows that reach a slice are done."""
     volumes, blender = executor.within_memory(lambda: _plan(executor, windows, plan, samples, reporter))
-    done, total = 0, len(windows.chosen)
-
-    def next_batch() -> tuple[Sequence[int], BatchOutput]:
-        batch = windows.chosen[done : done + executor.batch]
-
-        def tick(fraction: float) -> None:
-            reporter.progress("inference", (done + fraction * len(batch)) / total)
-
-        return batch, executor.run(windows.images(batch), batch, samples, seed, tick)
-
-    while done < total:
-        batch, output = executor.within_memory(next_batch)
+    for batch, output in executor.batches(windows.chosen, windows.images, samples, seed):
         for row, number in enumerate(batch):
             _store(blender.release(windows.layout.start(number)[0]), volumes, plan.activation)
             blender.add(number, {name: getattr(output, name)[row] for name in blender.names})
-        done += len(batch)
     _store(blender.release(windows.layout.size[0]), volumes, plan.activation)
     return volumes
 
