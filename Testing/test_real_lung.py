@@ -88,13 +88,23 @@ def test_a_flipped_copy_gives_the_same_segmentation(lung1_001, lung1_001_result)
     assert dice(result.labels.array[::-1, ::-1, ::-1], lung1_001_result.labels.array) >= 0.999
 
 
-def test_an_oblique_anisotropic_copy_gives_the_same_segmentation(lung1_001, lung1_001_result):
+@pytest.fixture(scope="module")
+def oblique_agreement(lung1_001, lung1_001_result):
+    """Dice of the original's mask and that of an oblique, anisotropic copy, brought back."""
     copy = oblique(lung1_001[0])
     result = segment({"CT": copy}, MODEL, FAST)
     assert result.labels.grid.matches(copy.grid, 1e-6)
     back = resample(result.labels, lung1_001[0].grid, interpolation="nearest", outside=0)
-    # The aim is 0.98; the demonstration model is unsure where the large tumour ends, see its card.
-    assert dice(back.array, lung1_001_result.labels.array) >= 0.93
+    return dice(back.array, lung1_001_result.labels.array)
+
+
+def test_an_oblique_anisotropic_copy_gives_nearly_the_same_segmentation(oblique_agreement):
+    assert oblique_agreement >= 0.93
+
+
+@pytest.mark.xfail(reason="the demonstration model is unsure where the large tumour ends, see its card")
+def test_an_oblique_anisotropic_copy_gives_the_same_segmentation(oblique_agreement):
+    assert oblique_agreement >= 0.98
 
 
 def test_lungs_command_covers_lungs_and_tumour(tmp_path):
