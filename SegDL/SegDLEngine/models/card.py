@@ -6,6 +6,7 @@ The published schema is ``card.schema.json``.  Unknown keys are refused, except 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from SegDLEngine.errors import ModelError
 SCHEMA_NAME = "segdl-model-card-1"
 CARD_FILE = "model.json"
 CARD_LIMIT = 1 << 20
+ENSEMBLE = "ensemble"
 _SCHEMA_PATH = Path(__file__).with_name("card.schema.json")
 
 
@@ -77,9 +79,24 @@ class ModelCard:
         return self.data["licence"]
 
     @property
-    def weights(self) -> dict[str, str] | None:
-        """File name and SHA-256 of the weights; None while they are not part of the package."""
+    def weights(self) -> dict[str, Any] | None:
+        """The card's entry of the weights; None while they are not part of the package."""
         return self.data.get("weights")
+
+    @property
+    def weight_files(self) -> list[dict[str, str]]:
+        """File name and SHA-256 of the weights: one entry, one for each fold of an ensemble, or none."""
+        if self.weights is None:
+            return []
+        return self.weights.get("folds") or [self.weights]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights, empty without them; of an ensemble that of its folds' SHA-256 in hex."""
+        found = [entry["sha256"] for entry in self.weight_files]
+        if len(found) > 1:
+            return hashlib.sha256("".join(found).encode()).hexdigest()
+        return "".join(found)
 
 
 def load_card(path: str | Path) -> ModelCard:
@@ -125,6 +142,10 @@ def check_card(data: Any, source: str = "model card") -> ModelCard:
     _check_unique(source, "inputs", "name", card.inputs)
     _check_unique(source, "labels", "value", card.labels)
     _check_unique(source, "labels", "name", card.labels)
+    _check_unique(source, "weights.folds", "file", card.weight_files)
+    if len(card.weight_files) == 1 and card.inference.get("uncertainty") == ENSEMBLE:
+        reason = "the spread of an ensemble needs the weights of several folds"
+        raise _card_error(source, "inference.uncertainty", reason)
     if not any(entry["required"] for entry in card.inputs[:1]):
         raise _card_error(source, "inputs[0].required", "the reference input must be required")
     return card

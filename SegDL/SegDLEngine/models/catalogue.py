@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,8 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the weights as the card states it; empty while they are not installed."""
-        return self.card.weights["sha256"] if self.card.weights else ""
+        """SHA-256 of the weights as the card states it, see ``ModelCard.sha256``."""
+        return self.card.sha256
 
     @property
     def shipped(self) -> bool:
@@ -40,22 +40,29 @@ class Model:
     @property
     def installed(self) -> bool:
         """True if the weights are here."""
-        if self.card.weights is None:
+        files = self.card.weight_files
+        if not files:
             return False
-        return not self.folder.is_dir() or (self.folder / package.WEIGHTS_FILE).is_file()
+        return not self.folder.is_dir() or all((self.folder / entry["file"]).is_file() for entry in files)
 
     def row(self) -> dict[str, Any]:
         """The row of ``segdl models list --json``."""
         return card_row(self.card, self.installed)
 
-    def build(self) -> torch.nn.Module:
+    def build(self, fold: int = 0) -> torch.nn.Module:
         """The network in evaluation mode with its float32 weights on the CPU, a new one at each call.
 
-        The weights' SHA-256 is checked on the very bytes that are loaded; raises ModelError.
+        ``fold``: which of the weights of an ensemble.  The weights' SHA-256 is checked on the very bytes that
+        are loaded; raises ModelError.
         """
         from SegDLEngine.models.weights import build_with_weights
 
-        return build_with_weights(self.card, package.read_weights(self.folder, self.card))
+        return build_with_weights(self.card, package.read_weights(self.folder, self.card, fold))
+
+    def networks(self) -> Iterator[torch.nn.Module]:
+        """The networks whose mean is the prediction, built one by one: a single one, or all folds."""
+        for fold in range(len(self.card.weight_files)):
+            yield self.build(fold)
 
 
 def list_models(problem: Callable[[Path, ModelError], None] | None = None) -> list[Model]:

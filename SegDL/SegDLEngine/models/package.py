@@ -1,9 +1,10 @@
 """Model packages: pack, install, verify and remove.
 
-A package is a folder or a zip with ``model.json``, ``weights.safetensors``, the licence and, if wanted, a
-``README.md`` and ``thumbnail.png``; nothing else is accepted, and nothing in it is executed.  Installing
-writes below the user's models folder only: the files are copied into a hidden folder beside the final one,
-verified there, and moved into place by one rename.
+A package is a folder or a zip with ``model.json``, ``weights.safetensors`` (of an ensemble
+``weights-1.safetensors`` and so on), the licence and, if wanted, a ``README.md`` and ``thumbnail.png``;
+nothing else is accepted, and nothing in it is executed.  Installing writes below the user's models folder
+only: the files are copied into a hidden folder beside the final one, verified there, and moved into place by
+one rename.
 """
 
 from __future__ import annotations
@@ -27,9 +28,17 @@ from SegDLEngine.models.card import CARD_FILE, CARD_LIMIT, ModelCard, load_card,
 from SegDLEngine.models.weights import check_network
 
 WEIGHTS_FILE = "weights.safetensors"
-_LICENCE_NAME = re.compile(r"LICENSE[A-Za-z0-9._-]*\Z")
-_SIZE_LIMITS = {CARD_FILE: CARD_LIMIT, WEIGHTS_FILE: 2 << 30, "README.md": 1 << 20, "thumbnail.png": 5 << 20}
-_LICENCE_LIMIT = 1 << 20
+_WEIGHTS_LIMIT = 2 << 30
+_SIZE_LIMITS = {
+    CARD_FILE: CARD_LIMIT,
+    WEIGHTS_FILE: _WEIGHTS_LIMIT,
+    "README.md": 1 << 20,
+    "thumbnail.png": 5 << 20,
+}
+_PATTERN_LIMITS = {
+    re.compile(r"LICENSE[A-Za-z0-9._-]*"): 1 << 20,
+    re.compile(r"weights-[1-9][0-9]?\.safetensors"): _WEIGHTS_LIMIT,
+}
 _ENTRY_LIMIT = 64
 _CHUNK = 1 << 20
 _STALE_S = 24 * 3600
@@ -68,23 +77,27 @@ def read_card(package: str | Path) -> ModelCard:
         return parse_card(_read_entry(package, archive, entries[CARD_FILE]), f"{package}:{CARD_FILE}")
 
 
-def read_weights(package: str | Path, card: ModelCard) -> bytes:
-    """The bytes of the weights, equal to the card's SHA-256; raises ModelError when absent or altered."""
+def read_weights(package: str | Path, card: ModelCard, fold: int = 0) -> bytes:
+    """The bytes of the weights (of an ensemble those of the numbered fold), equal to the card's SHA-256.
+
+    Raises ModelError when they are absent or altered.
+    """
     package = Path(package)
-    if card.weights is None:
+    if not card.weight_files:
         raise missing_weights(card)
+    name = card.weight_files[fold]["file"]
     try:
         if package.is_dir():
-            content = (package / WEIGHTS_FILE).read_bytes()
+            content = (package / name).read_bytes()
         else:
             with _open_zip(package) as (archive, entries):
-                if WEIGHTS_FILE not in entries:
-                    raise _broken(package, f"it has no {WEIGHTS_FILE}")
-                content = _read_entry(package, archive, entries[WEIGHTS_FILE])
+                if name not in entries:
+                    raise _broken(package, f"it has no {name}")
+                content = _read_entry(package, archive, entries[name])
     except OSError as error:
-        raise _broken(package, f"{WEIGHTS_FILE} cannot be read ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != card.weights["sha256"]:
-        raise _broken(package, f"the SHA-256 of {WEIGHTS_FILE} is not the one of the card")
+        raise _broken(package, f"{name} cannot be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != card.weight_files[fold]["sha256"]:
+        raise _broken(package, f"the SHA-256 of {name} is not the one of the card")
     return content
 
 
@@ -100,19 +113,23 @@ def missing_weights(card: ModelCard) -> ModelError:
 def verify(package: str | Path) -> dict[str, Any]:
     """Check a folder or zip completely: files, card, steps, SHA-256, and that the weights fit the network.
 
-    Returns ``{"id", "version", "sha256", "tensors", "parameters"}``; raises ModelError at the first fault.
+    Returns ``{"id", "version", "sha256", "tensors", "parameters"}``, the numbers of one network; raises
+    ModelError at the first fault.
     """
     package = Path(package)
-    if package.is_dir():
-        _list_folder(package)
+    present = _list_folder(package) if package.is_dir() else []
     card = read_card(package)
-    content = read_weights(package, card)
-    tensors, parameters = check_network(card, content)
-    weights = card.weights or {}
+    if not card.weight_files:
+        raise missing_weights(card)
+    for name in present:
+        if name.endswith(".safetensors") and name not in [entry["file"] for entry in card.weight_files]:
+            raise _broken(package, f"'{name}' does not belong to it, its card names other weights")
+    for fold in range(len(card.weight_files)):
+        tensors, parameters = check_network(card, read_weights(package, card, fold))
     return {
         "id": card.id,
         "version": card.version,
-        "sha256": weights["sha256"],
+        "sha256": card.sha256,
         "tensors": tensors,
         "parameters": parameters,
     }
@@ -145,7 +162,7 @@ def install(source: str | Path, *, replace: bool = False, models_folder: str | P
         if not (staging / card.licence["file"]).is_file():
             raise _broken(source, f"its licence file {card.licence['file']} is missing")
         staging.chmod(0o755)
-        return _move_into_place(staging, target_root / card.id)
+        return move_into_place(staging, target_root / card.id)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -176,7 +193,9 @@ def pack(folder: str | Path, archive: str | Path) -> Path:
             for name in names:
                 entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 entry.external_attr = 0o644 << 16
-                entry.compress_type = zipfile.ZIP_STORED if name == WEIGHTS_FILE else zipfile.ZIP_DEFLATED
+                entry.compress_type = (
+                    zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+                )
                 with open(folder / name, "rb") as content, target.open(entry, "w", force_zip64=True) as sink:
                     shutil.copyfileobj(content, sink, _CHUNK)
         os.chmod(partial, 0o644)
@@ -193,7 +212,8 @@ def _broken(package: Path, reason: str) -> ModelError:
 
 def _limit(name: str) -> int | None:
     """Largest size in bytes of a file of a package; None for a name that does not belong into one."""
-    return _LICENCE_LIMIT if _LICENCE_NAME.match(name) else _SIZE_LIMITS.get(name)
+    matching = (limit for pattern, limit in _PATTERN_LIMITS.items() if pattern.fullmatch(name))
+    return _SIZE_LIMITS.get(name) or next(matching, None)
 
 
 def _list_folder(folder: Path) -> list[str]:
@@ -298,8 +318,8 @@ def _refuse_other_version(card: ModelCard, root: Path, replace: bool) -> None:
         )
 
 
-def _move_into_place(staging: Path, target: Path) -> Path:
-    """One rename where the target is new; an older version steps aside first and returns on failure."""
+def move_into_place(staging: Path, target: Path) -> Path:
+    """Rename a folder; an older version at ``target`` steps aside first and returns on failure."""
     if not target.exists():
         os.replace(staging, target)
         return target

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WarmModel(Model):
-    """A model whose network is built once; whoever runs the network copies it before changing it."""
+    """A model whose network is built once; whoever runs the network copies it before changing it.
+
+    The networks of an ensemble would take several times the memory and are built when they are needed.
+    """
 
     _built: list[torch.nn.Module] = field(default_factory=list, compare=False, repr=False)
 
-    def build(self) -> torch.nn.Module:
+    def build(self, fold: int = 0) -> torch.nn.Module:
+        if len(self.card.weight_files) > 1:
+            return super().build(fold)
         if not self._built:
             self._built.append(super().build())
         return self._built[0]
