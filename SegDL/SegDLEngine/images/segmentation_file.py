@@ -18,6 +18,7 @@ from SegDLEngine.images.conversion import from_sitk
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.integrity import HEADER_LIMIT, check_complete
+from SegDLEngine.images.segment_masks import SegmentMask
 from SegDLEngine.images.writing import output_extension, write_image
 
 Warn = Callable[[str, str], None]
@@ -65,30 +66,14 @@ def read_segmentation(path: str | os.PathLike[str], *, warn: Warn | None = None)
     Where layers use one value twice, the segments are numbered 1, 2, ... in order; where segments overlap,
     the later one wins and ``warn`` hears of it.  Raises InputError.
     """
-    import SimpleITK
-
     source = Path(path).expanduser()
-    check_complete(source, "nrrd")
-    try:
-        stored = SimpleITK.ReadImage(str(source))
-    except RuntimeError as error:
-        raise InputError(
-            f"'{source}' cannot be read as a segmentation.",
-            hint="Save the segmentation again.",
-            detail=str(error),
-        ) from error
-    if stored.GetDimension() != 3:
-        raise InputError(f"'{source}' is no 3D segmentation.", hint="Save the segmentation again.")
-    segments = _segments({key: stored.GetMetaData(key) for key in stored.GetMetaDataKeys()})
-    layers = _layers(stored)
+    segments, layers = _read(source)
     values = [segment["value"] for segment in segments]
     if len(set(values)) < len(values):
         values = list(range(1, len(segments) + 1))
     array = np.zeros(layers[0].grid.shape, np.uint8 if max(values, default=0) <= 255 else np.uint16)
     overlap = 0
     for segment, value in zip(segments, values, strict=True):
-        if not 0 <= segment["layer"] < len(layers):
-            raise InputError(f"'{source}' has a segment '{segment['name']}' in a layer that does not exist.")
         inside = layers[segment.pop("layer")].array == segment["value"]
         overlap += int(np.count_nonzero(array[inside]))
         array[inside] = value
@@ -97,6 +82,20 @@ def read_segmentation(path: str | os.PathLike[str], *, warn: Warn | None = None)
         warn("overlap", f"'{source}' has overlapping segments ({overlap} voxels); the later segment wins.")
     labels = Image(array, layers[0].grid, metadata={"path": str(source)})
     return Segmentation(labels, segments)
+
+
+def read_layers(path: str | os.PathLike[str]) -> list[SegmentMask]:
+    """Every segment of a ``.seg.nrrd`` as a mask of its own, so that overlapping segments stay whole."""
+    segments, layers = _read(Path(path).expanduser())
+    return [
+        SegmentMask(
+            segment["name"],
+            layers[segment["layer"]].array == segment["value"],
+            layers[segment["layer"]].grid,
+            segment["terminology"],
+        )
+        for segment in segments
+    ]
 
 
 def is_segmentation(path: str | os.PathLike[str]) -> bool:
@@ -128,6 +127,29 @@ def parse_terminology(text: str) -> dict[str, dict[str, str]]:
         if name and len(words) == 3 and words[1]:
             found[name] = dict(zip(("scheme", "code", "meaning"), words, strict=True))
     return found
+
+
+def _read(source: Path) -> tuple[list[dict[str, Any]], list[Image]]:
+    """The entries of the segments, each with its ``layer``, and the layers."""
+    import SimpleITK
+
+    check_complete(source, "nrrd")
+    try:
+        stored = SimpleITK.ReadImage(str(source))
+    except RuntimeError as error:
+        raise InputError(
+            f"'{source}' cannot be read as a segmentation.",
+            hint="Save the segmentation again.",
+            detail=str(error),
+        ) from error
+    if stored.GetDimension() != 3:
+        raise InputError(f"'{source}' is no 3D segmentation.", hint="Save the segmentation again.")
+    segments = _segments({key: stored.GetMetaData(key) for key in stored.GetMetaDataKeys()})
+    layers = _layers(stored)
+    for segment in segments:
+        if not 0 <= segment["layer"] < len(layers):
+            raise InputError(f"'{source}' has a segment '{segment['name']}' in a layer that does not exist.")
+    return segments, layers
 
 
 def _file_keys(grid: Grid) -> dict[str, str]:
