@@ -1,7 +1,7 @@
 """Overlap of two masks: Dice, Jaccard, precision, recall, specificity, volumes and lesions found.
 
 Masks are bool arrays (k, j, i) of one grid.  Two empty masks agree: their ratios are 1.  A ratio without a
-denominator otherwise, such as the precision of an empty prediction, is None.
+denominator otherwise, such as the precision of an empty prediction, is None.  Recall is sensitivity.
 """
 
 from __future__ import annotations
@@ -38,10 +38,21 @@ def overlap(reference: np.ndarray, prediction: np.ndarray, voxel_ml: float = 1.0
     }
 
 
+def soft_dice(reference: np.ndarray, probability: np.ndarray) -> float:
+    """2 sum(y p) / (sum y + sum p) of a mask y and probabilities p (0..1); 1 where both are empty.
+
+    The denominator has no squares and nothing is added to smooth it (report 000, section 3.3).
+    """
+    shared = float(probability[reference].sum(dtype=np.float64))
+    total = float(np.count_nonzero(reference)) + float(probability.sum(dtype=np.float64))
+    return 2 * shared / total if total else 1.0
+
+
 def lesion_detection(reference: np.ndarray, prediction: np.ndarray, voxel_ml: float = 1.0) -> dict[str, Any]:
     """Lesion-wise counts; a lesion is a component in which voxels touch by side, edge or corner.
 
-    A reference lesion is detected, and a predicted one is true, when they share at least one voxel.
+    A reference lesion is detected, and a predicted one is true, when they share at least one voxel: detected
+    are the true positives, missed the false negatives, false the false positives.
     """
     import cc3d
 
@@ -59,6 +70,8 @@ def lesion_detection(reference: np.ndarray, prediction: np.ndarray, voxel_ml: fl
     return {
         "reference_lesions": int(lesions),
         "detected_lesions": detected,
+        "missed_lesions": int(lesions) - detected,
+        "lesion_sensitivity": detected / int(lesions) if lesions else (None if predicted else 1.0),
         "predicted_lesions": int(predicted),
         "false_lesions": int(predicted) - len(true),
         "false_lesions_ml": false_voxels * voxel_ml,

@@ -43,6 +43,21 @@ def surface_metrics(
     }
 
 
+def boundary_dice(reference: np.ndarray, prediction: np.ndarray) -> float:
+    """Dice of the two surfaces, voxel by voxel; 1 for two empty masks.
+
+    A surface is the mask XOR its erosion by the six neighbours (report 000, section 3.3, which leaves the
+    neighbourhood open).
+    """
+    joined = reference | prediction
+    if not joined.any():
+        return 1.0
+    box = _bounding_box(joined)
+    first, second = (_surface(mask[box]) for mask in (reference, prediction))
+    shared = np.count_nonzero(first & second)
+    return float(2 * shared / (np.count_nonzero(first) + np.count_nonzero(second)))
+
+
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     sides = []
     for axis in range(3):

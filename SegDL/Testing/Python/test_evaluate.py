@@ -8,8 +8,8 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.measurement.evaluation import evaluate
-from SegDLEngine.measurement.overlap import lesion_detection, overlap
-from SegDLEngine.measurement.surface import surface_metrics
+from SegDLEngine.measurement.overlap import lesion_detection, overlap, soft_dice
+from SegDLEngine.measurement.surface import boundary_dice, surface_distances, surface_metrics
 
 
 def mask(shape, *boxes):
@@ -33,9 +33,58 @@ def test_overlap_by_hand():
     assert found["volume_difference"] == pytest.approx(0.5)
 
 
+def test_sensitivity_and_specificity_of_the_specification():
+    """Row 32: two true positives, one false one, one missed, two true negatives; row 27: Jaccard 0.5."""
+    reference = np.array([[[1, 1, 1, 0, 0, 0]]], bool)
+    prediction = np.array([[[1, 1, 0, 1, 0, 0]]], bool)
+    found = overlap(reference, prediction)
+    assert found["recall"] == found["specificity"] == pytest.approx(2 / 3)
+    assert (found["dice"], found["jaccard"]) == (pytest.approx(2 / 3), 0.5)
+
+
+def test_soft_dice_by_hand():
+    reference = np.array([[[1, 1, 0, 0]]], bool)
+    probability = np.array([[[0.9, 0.8, 0.1, 0.4]]], np.float32)
+    assert soft_dice(reference, probability) == pytest.approx(2 * 1.7 / (2 + 2.2))
+    assert soft_dice(reference, reference.astype(np.float32)) == 1.0
+    assert soft_dice(~reference & reference, np.zeros((1, 1, 4), np.float32)) == 1.0
+    assert soft_dice(~reference & reference, probability) == 0.0
+
+
+def test_boundary_dice_by_hand():
+    """A block of 3x4x4 voxels has 4 inner ones; moved by one voxel along i."""
+    first, second = (
+        mask((5, 6, 7), ((1, 4), (1, 5), (1, 5))),
+        mask((5, 6, 7), ((1, 4), (1, 5), (2, 6))),
+    )
+    assert boundary_dice(first, first) == 1.0
+    # Of the 36 voxels in common, 2 are inner voxels of both, 2 of the first and 2 of the second only.
+    assert boundary_dice(first, second) == pytest.approx(2 * (36 - 6) / (44 + 44))
+    whole = np.ones((3, 3, 3), bool)
+    centre = mask((3, 3, 3), ((1, 2), (1, 2), (1, 2)))
+    assert boundary_dice(whole, centre) == 0.0
+    assert boundary_dice(centre & ~whole, centre & ~whole) == 1.0
+    assert boundary_dice(whole, centre & ~whole) == 0.0
+
+
+def test_surface_distances_on_an_oblique_anisotropic_grid_are_those_in_space():
+    angle = np.radians(25)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    tilt = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    grid = Grid((8, 9, 7), (0.8, 1.1, 3.0), (12.0, -40.0, 7.0), tuple((turn @ tilt).ravel()))
+    generator = np.random.default_rng(3)
+    reference, prediction = generator.random((2, 7, 9, 8)) > 0.97
+    points = [grid.to_physical(np.argwhere(array)[:, ::-1]) for array in (reference, prediction)]
+    distances = np.linalg.norm(points[0][:, None] - points[1][None], axis=2)
+    there, back = surface_distances(reference, prediction, grid.spacing)
+    np.testing.assert_allclose(there, distances.min(axis=1), atol=1e-4)
+    np.testing.assert_allclose(back, distances.min(axis=0), atol=1e-4)
+
+
 def test_two_empty_masks_agree():
     empty = np.zeros((2, 2, 2), bool)
     found = {**overlap(empty, empty), **surface_metrics(empty, empty, (1, 1, 1))}
+    assert lesion_detection(empty, empty)["lesion_sensitivity"] == 1.0
     for name in ("dice", "jaccard", "precision", "recall", "specificity"):
         assert found[name] == 1.0
     assert (found["hd95_mm"], found["mean_surface_distance_mm"]) == (0.0, 0.0)
@@ -106,6 +155,8 @@ def test_lesions_detected_missed_and_false():
     assert lesion_detection(reference, prediction, voxel_ml=0.1) == {
         "reference_lesions": 2,
         "detected_lesions": 1,
+        "missed_lesions": 1,
+        "lesion_sensitivity": 0.5,
         "predicted_lesions": 3,
         "false_lesions": 2,
         "false_lesions_ml": pytest.approx(1.1),
