@@ -22,10 +22,12 @@ from SegDLEngine.protocol import Reporter
 
 STEP_MODULES = (
     "SegDLEngine.preprocessing.grid",
+    "SegDLEngine.preprocessing.orientation",
     "SegDLEngine.preprocessing.resizing",
     "SegDLEngine.preprocessing.boxes",
     "SegDLEngine.preprocessing.intensity",
     "SegDLEngine.preprocessing.masking",
+    "SegDLEngine.preprocessing.foreground",
     "SegDLEngine.preprocessing.histogram",
     "SegDLEngine.preprocessing.display_window",
     "SegDLEngine.preprocessing.lungs.step",

@@ -47,6 +47,16 @@ class PatientOrder:
         own = grid.spacing[::-1]
         return own[self.axes[0]], own[self.axes[1]], own[self.axes[2]]
 
+    def grid(self, grid: Grid) -> Grid:
+        """The grid of an image whose array is in patient order: the same voxels at the same places."""
+        own = np.asarray([2 - axis for axis in self.axes[::-1]])
+        ends = np.asarray(self.flips[::-1])
+        axes = grid.axes[:, own] * np.where(ends, -1.0, 1.0)
+        corner = np.zeros((1, 3))
+        corner[0, own] = np.where(ends, np.asarray(grid.size)[own] - 1, 0)
+        size, spacing = np.asarray(grid.size)[own], np.asarray(grid.spacing)[own]
+        return Grid(tuple(size), tuple(spacing), tuple(grid.to_physical(corner)[0]), tuple(axes.ravel()))
+
     def to_image_index(self, kji: np.ndarray, grid: Grid) -> np.ndarray:
         """Image indices (N, 3) as (i, j, k) of patient-ordered indices (N, 3) as (k, j, i)."""
         own = np.empty_like(np.asarray(kji, dtype=float))

@@ -98,7 +98,11 @@ def opening(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) ->
 
 def closing(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) -> np.ndarray:
     """Each slice closed by the disc; nothing lies beyond the image edge, so edges do not attract the mask."""
-    widths = disk_widths(spacing, radius_mm)
+    return close_by_rows(mask, disk_widths(spacing, radius_mm))
+
+
+def close_by_rows(mask: np.ndarray, widths: list[int]) -> np.ndarray:
+    """``closing`` by any convex shape that is symmetric to both axes, given by rows as by ``disk_widths``."""
     result = mask.copy()
     box = bounding_box(mask)
     if box is not None:
@@ -108,6 +112,12 @@ def closing(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) ->
         closed = unpack(~_dilate_packed(~dilated, widths), part.shape[0])
         result[box] |= closed[:, rows:-rows, columns:-columns]
     return result
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """In each slice the pixels with both values of ``mask`` in their 3x3 neighbourhood, inside the image."""
+    packed, square = pack(mask), [1, 1]
+    return unpack(_dilate_packed(packed, square) & _dilate_packed(~packed, square), mask.shape[0])
 
 
 def dilate_cross(mask: np.ndarray, iterations: int) -> np.ndarray:
