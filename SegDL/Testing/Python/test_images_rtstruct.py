@@ -76,9 +76,10 @@ def test_contours_of_thick_slices_fill_a_finer_oblique_image():
     origin = -OBLIQUE.reshape(3, 3) @ (30, 35, 30)
     image = Grid((60, 70, 60), (1, 1, 1), tuple(origin), tuple(OBLIQUE))
     mask = rasterise(contours, image)
-    assert mask.sum() / 1000 == pytest.approx(np.pi * 12**2 * 7 * 3 / 1000, rel=0.01)
-    centre = image.to_physical(np.argwhere(mask)[:, ::-1]).mean(axis=0)
-    assert np.abs(centre - planes.to_physical(np.array([[40, 40, 5]]))[0]).max() < 0.1
+    x, y, z = image.to_physical(np.argwhere(np.ones(image.shape))[:, ::-1]).T
+    cylinder = ((np.hypot(x, y) < 12) & (np.abs(z) < 10.5)).reshape(image.shape)
+    # The polygon of 200 corners is at most 0.0015 mm inside the circle.
+    assert cylinder.sum() > 9000 and np.count_nonzero(mask != cylinder) <= 10
 
 
 def test_gaps_stay_empty_and_one_plane_is_one_slice():
