@@ -1,0 +1,1 @@
+"""Generated brains: four-modality MRI phantoms, skull-stripped, with and without tumours."""
