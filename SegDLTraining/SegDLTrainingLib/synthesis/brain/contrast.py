@@ -1,9 +1,9 @@
 """Grey values of the tissues: plausible ones for each modality, drawn anew for every case.
 
 As in synthetic-data training of brain segmentation (Billot et al. 2023, SynthSeg,
-doi:10.1016/j.media.2023.102789) the contrast is random, here round what the sequences show, so that a network
-learns shapes and relations rather than the grey values of one scanner.  Values are in units of white matter in
-T1.
+doi:10.1016/j.media.2023.102789) the contrast is random, here round what the sequences show, so that a
+network learns shapes and relations rather than the grey values of one scanner.  Values are in units of white
+matter in T1.
 """
 
 from __future__ import annotations

@@ -16,8 +16,11 @@ KINDS = ("ring", "solid", "patchy", "low grade")
 
 @dataclass(frozen=True)
 class Tumour:
-    """What is decided before it is drawn: ``centre`` and ``radius`` (mm, head coordinates), ``kind`` of KINDS,
-    ``swelling`` (mm) of the oedema beyond the core."""
+    """What is decided before it is drawn.
+
+    ``centre`` and ``radius`` in mm, head coordinates; ``kind`` of KINDS; ``swelling``: how far (mm) the oedema
+    reaches beyond the core.
+    """
 
     centre: np.ndarray
     radius: float
