@@ -18,7 +18,7 @@ KINDS = ("ring", "solid", "patchy", "low grade")
 class Tumour:
     """What is decided before it is drawn.
 
-    ``centre`` and ``radius`` in mm, head coordinates; ``kind`` of KINDS; ``swelling``: how far (mm) the oedema
+    ``centre`` and ``radius`` in mm, head coordinates; ``kind`` of KINDS; ``swelling``: how far (mm) oedema
     reaches beyond the core.
     """
 
