@@ -18,6 +18,7 @@ from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.protocol import Event, Reporter, line_sink
 
 from SegDLTrainingLib.recipes import list_recipes, load_recipe
+from SegDLTrainingLib.svcca import command_line as svcca
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--seed", type=int, default=1)
     phantom.add_argument("--spacing", type=float, nargs=3, default=(1.5, 1.5, 3.0), metavar="MM")
     phantom.add_argument("--tumours", type=int, default=1, help="how many")
+
+    svcca.add_arguments(_command(commands, "svcca", svcca.run, "compare what layers of networks represent"))
     return parser
 
 

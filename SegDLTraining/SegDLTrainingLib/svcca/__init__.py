@@ -1,0 +1,1 @@
+"""How alike two layers' representations are: singular vector canonical correlation (report 003)."""

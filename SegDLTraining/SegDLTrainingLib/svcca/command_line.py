@@ -1,0 +1,122 @@
+"""``segdl-train svcca``: two models' layers against each other, or one model's layers over its training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from SegDLEngine.errors import InputError, ModelError
+from SegDLEngine.models.catalogue import Model, load_model
+from SegDLEngine.protocol import Reporter
+
+if TYPE_CHECKING:
+    import torch
+    from SegDLEngine.networks.network import Network
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", required=True, help="model (id or package); the converged one with --stages"
+    )
+    other = parser.add_mutually_exclusive_group(required=True)
+    other.add_argument("--other", help="a second model: every layer against every layer")
+    other.add_argument("--stages", type=Path, help="folder of *.safetensors saved while --model was trained")
+    parser.add_argument(
+        "--case",
+        action="append",
+        required=True,
+        nargs="+",
+        metavar="NAME=IMAGE",
+        help="images of one case by the input names of the model; repeat for more cases",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for svcca.csv and svcca.png")
+    parser.add_argument("--per-case", type=int, default=4, help="slices or patches of each case")
+    parser.add_argument("--variance", type=float, default=0.99, help="share kept by the singular directions")
+    parser.add_argument(
+        "--sum", action="store_true", help="share of the sum of singular values, not of their squares"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    """Writes the table, then the picture if matplotlib is there."""
+    from SegDLTrainingLib.svcca.inputs import network_inputs
+    from SegDLTrainingLib.svcca.study import (
+        compare_networks,
+        compare_training,
+        draw_curves,
+        draw_heat_map,
+        stages_in,
+    )
+
+    if not 0 < arguments.variance <= 1:
+        raise InputError(f"--variance {arguments.variance} is not within 0 to 1.")
+    model = load_model(arguments.model)
+    network = _network(model)
+    cases = [_case(entries) for entries in arguments.case]
+    images = network_inputs(model, network, cases, reporter, arguments.per_case, arguments.seed)
+    options = {"share": arguments.variance, "squared": not arguments.sum}
+    if arguments.other:
+        other = load_model(arguments.other)
+        result = compare_networks(network, _fitting(other, images), images, reporter, **options)
+        title, draw = f"{model.id} (rows), {other.id} (columns)", draw_heat_map
+    else:
+        states = {path.stem: _state(path, network) for path in stages_in(arguments.stages)}
+        final = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        result = compare_training(network, states, final, images, reporter, **options)
+        title, draw = f"{model.id} over its training", draw_curves
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    table, picture = arguments.output / "svcca.csv", arguments.output / "svcca.png"
+    result.write_csv(table)
+    files = {"table": str(table)}
+    try:
+        draw(result, picture, title)
+        files["picture"] = str(picture)
+    except InputError as error:
+        reporter.warning("picture", str(error))
+    reporter.emit("result", files=files)
+
+
+def _network(model: Model) -> Network:
+    from SegDLEngine.networks.network import Network
+
+    network = model.build()
+    assert isinstance(network, Network)
+    return network
+
+
+def _fitting(model: Model, images: torch.Tensor) -> Network:
+    network = _network(model)
+    wanted = network.report_input[0]
+    if network.dimensions != images.dim() - 2 or wanted != images.shape[1]:
+        raise ModelError(
+            f"The models cannot see the same input: '{model.id}' takes {wanted} channels in "
+            f"{network.dimensions}D, the first one {images.shape[1]} in {images.dim() - 2}D.",
+            hint="Compare models with the same inputs.",
+        )
+    return network
+
+
+def _case(entries: list[str]) -> dict[str, str]:
+    pairs = [entry.partition("=") for entry in entries]
+    for name, _, path in pairs:
+        if not name or not path:
+            raise InputError(f"--case {name}{path}: this is not NAME=IMAGE.", hint="For example CT=ct.nii.gz")
+    return {name: path for name, _, path in pairs}
+
+
+def _state(path: Path, network: Network) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        state = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"The weights {path} cannot be read: {error}.") from error
+    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if {name: tensor.shape for name, tensor in state.items()} != wanted:
+        raise InputError(
+            f"The weights {path} are not those of the model's network.", hint="Give stages of this model."
+        )
+    return state
