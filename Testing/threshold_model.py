@@ -43,10 +43,17 @@ def write_threshold_package(
 
     A second input is subtracted from the first.
     """
+    card = threshold_card(len(slopes), **changes)
+    return _write(folder, card, threshold_tensors(card, slopes, levels))
+
+
+def threshold_tensors(
+    card: Mapping[str, Any], slopes: Sequence[float], levels: Sequence[float]
+) -> dict[str, Any]:
+    """The weights of ``write_threshold_package`` for the network of ``card``."""
     import torch
     from SegDLEngine.networks.registry import build_network
 
-    card = threshold_card(len(slopes), **changes)
     network = build_network("lung_unet2d", card["network"]["options"])
     tensors = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
     for unit in ("encoder.0.0", "encoder.0.1", "decoder.0.first", "decoder.0.second", "head"):
@@ -55,7 +62,7 @@ def write_threshold_package(
     for label, (slope, level) in enumerate(zip(slopes, levels, strict=True)):
         tensors["output.weight"][label] = slope
         tensors["output.bias"][label] = -slope * level
-    return _write(folder, card, tensors)
+    return tensors
 
 
 def write_threshold_package_3d(folder: Path, slope: float = 40.0, level: float = 0.5, **changes: Any) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,9 @@ Source = Image | str | os.PathLike[str]
 STAGES = {"reading": 1, "preprocessing": 4, "inference": 8, "postprocessing": 2, "writing": 1}
 
 
+# The maps of the uncertainty.
+SPREADS = ("std", "entropy", "mutual_information")
+
 # The preprocessing step that accepts a CT stored as a display window.
 UNIT_STEP = "recognise_window"
 
@@ -56,7 +59,8 @@ def segment(
     """Segment a case: images or paths by the input names of the model's card.
 
     Everything in the result lies on the grid of the card's reference input.  The deterministic pass is what
-    is thresholded and measured; Monte Carlo dropout adds maps of the mean, the spread and the entropy.
+    is thresholded and measured; Monte Carlo dropout, mirror images or an ensemble add maps of the mean, the
+    spread, the entropy and the mutual information.
     Reports all ``STAGES`` but "writing", and raises Cancelled at the next step once the reporter says so.
     Raises InputError for images or options that cannot be used, ModelError for the model.
     """
@@ -74,10 +78,9 @@ def segment(
     case_in_units = plan.with_units_restored(case_read)
     prepared = run_steps(case_in_units, plan.preprocessing)
     view = View.of(prepared, card)
-    network = cast("Network", found.build())
     if options.roi is not None:
-        view = view.cropped(options.roi, network, plan)
-    prediction, runtime = _predict(network, view, plan, options, reporter)
+        view = view.cropped(options.roi, found.structure(), plan)
+    prediction, runtime = _predict(found, view, plan, options, reporter)
     outside = None if options.roi is None else ~inside_region(reference.grid, options.roi)
     labels = _labels(prediction, view, plan, reference.grid, outside, reporter)
     maps = _maps(prediction, view, plan, reference.grid, outside, reporter)
@@ -151,6 +154,12 @@ class Plan:
     @property
     def threshold(self) -> float:
         return self.inference["threshold"]
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Voxels (i, j, k) that a window of fixed size has, for norms that depend on all of them; else 1."""
+        fixed = self.inference["mode"] == "windows" and not self.inference.get("adapt_patch")
+        return tuple(self.inference["patch"]) if fixed else (1, 1, 1)
 
     @property
     def masks(self) -> list[str]:
@@ -227,7 +236,7 @@ class View:
         flat = network.dimensions == 2
         margin = (reach, reach, context if flat else reach)
         multiple = (network.divisible_by, network.divisible_by, 1 if flat else network.divisible_by)
-        box = region_box(self.grid, region, margin, multiple)
+        box = region_box(self.grid, region, margin, multiple, plan.window)
         if box is None:
             raise InputError(
                 "The region of interest lies outside of what the model examines.",
@@ -242,9 +251,9 @@ class View:
 
 
 def _predict(
-    network: Network, view: View, plan: Plan, options: SegmentOptions, reporter: Reporter
+    model: Model, view: View, plan: Plan, options: SegmentOptions, reporter: Reporter
 ) -> tuple[Prediction, Runtime]:
-    from SegDLEngine.inference.predict import predict
+    from SegDLEngine.inference.ensemble import predict_members
     from SegDLEngine.inference.runtime import choose_runtime
 
     runtime = choose_runtime(options.device, options.precision, reporter=reporter)
@@ -253,8 +262,16 @@ def _predict(
         if name in view.masks:
             inside = view.masks[name].array != 0
             wanted = inside if wanted is None else wanted & inside
-    prediction = predict(
-        network, view.channels, plan.inference, runtime, reporter, plan.samples, options.seed, wanted
+    prediction = predict_members(
+        model.networks(),
+        len(model.card.weight_files),
+        view.channels,
+        plan.inference,
+        runtime,
+        reporter,
+        plan.samples,
+        options.seed,
+        wanted,
     )
     return prediction, runtime
 
@@ -301,9 +318,9 @@ def _maps(
 ) -> dict[str, Image]:
     """The float volumes of the result, see ``Result``; of several labels the largest spread counts."""
     volumes = {"mean": foreground(prediction.mean, plan.activation)}
-    if prediction.std is not None and prediction.entropy is not None:
-        volumes["std"] = prediction.std.max(axis=0)
-        volumes["entropy"] = prediction.entropy.max(axis=0)
+    if prediction.std is not None:
+        for name in SPREADS:
+            volumes[name] = getattr(prediction, name).max(axis=0)
         volumes["probability"] = foreground(prediction.probability, plan.activation)
     maps = {}
     for number, (name, volume) in enumerate(volumes.items()):

@@ -13,9 +13,10 @@ class Result:
     """The outcome of ``pipeline.segment``; every image lies exactly on the grid of the reference input.
 
     ``labels``: uint8, values of the card's labels, 0 elsewhere.  ``maps``: float32 volumes by name,
-    ``mean`` (probability of the foreground, 0..1), ``std`` (0..0.5) and ``entropy`` (nats); without
-    Monte Carlo only ``mean``.  With it, ``mean`` is that of the passes, and ``probability`` the deterministic
-    pass, from which the labels come.  ``lesions``: rows of the lesion table.
+    ``mean`` (probability of the foreground, 0..1), ``std`` (0..0.5), ``entropy`` and ``mutual_information``
+    (nats, see ``inference.prediction``); without passes for the uncertainty only ``mean``.  With them,
+    ``mean`` is that of the passes, and ``probability`` the deterministic pass, from which the labels come.
+    ``lesions``: rows of the lesion table.
     ``card``: the model card as data.
     """
 

@@ -1,7 +1,7 @@
 """A result into files: segmentation or labelmap, maps, lesion table and report.
 
 The one definition that command line, worker and batch share.  Outputs are named ``segmentation``, ``labels``,
-``mean``, ``uncertainty``, ``entropy``, ``lesions`` and ``report``.
+``mean``, ``uncertainty``, ``entropy``, ``mutual_information``, ``lesions`` and ``report``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,17 @@ EXTENSIONS = {
     "mean": VOLUMES,
     "uncertainty": VOLUMES,
     "entropy": VOLUMES,
+    "mutual_information": VOLUMES,
     "lesions": (".csv", ".json"),
     "report": (".json",),
 }
-MAPS = {"mean": "mean", "uncertainty": "std", "entropy": "entropy"}
-NEED_SAMPLES = ("uncertainty", "entropy")
+MAPS = {
+    "mean": "mean",
+    "uncertainty": "std",
+    "entropy": "entropy",
+    "mutual_information": "mutual_information",
+}
+NEED_SAMPLES = ("uncertainty", "entropy", "mutual_information")
 REPORT_SCHEMA = "segdl-report-1"
 NOTICE = "Research software. Not for clinical use."
 

@@ -8,19 +8,28 @@ from SegDLEngine.images.image import Image
 from SegDLLib.nodes import volumeFromImage
 
 # Which map of a result is shown as its uncertainty, the best first.
-PREFERRED = ("std", "entropy")
+PREFERRED = ("std", "entropy", "mutual_information")
 
 _COLOURS = "vtkMRMLColorTableNodeIron"
-_QUANTITIES = {"std": "Standard deviation of the foreground probability", "entropy": "Predictive entropy"}
-_CODES = {"std": ("386136009", "SCT", "Standard deviation"), "entropy": ("entropy", "99SEGDL", "Entropy")}
-_UNITS = {"std": ("1", "UCUM", "no units"), "entropy": ("{nat}", "UCUM", "nat")}
+_QUANTITIES = {
+    "std": "Standard deviation of the foreground probability",
+    "entropy": "Predictive entropy",
+    "mutual_information": "Mutual information of prediction and network",
+}
+_CODES = {
+    "std": ("386136009", "SCT", "Standard deviation"),
+    "entropy": ("entropy", "99SEGDL", "Entropy"),
+    "mutual_information": ("mutual-information", "99SEGDL", "Mutual information"),
+}
+_NATS = ("{nat}", "UCUM", "nat")
+_UNITS = {"std": ("1", "UCUM", "no units"), "entropy": _NATS, "mutual_information": _NATS}
 
 # Of the map's maximum; below it the overlay is transparent, so that only what deserves a look is coloured.
 DEFAULT_THRESHOLD = 0.2
 
 
 def volumeFromMap(image: Image, kind: str, name: str, volumeNode):
-    """A float32 volume node of the map ``kind`` ('std' or 'entropy') on the grid of ``volumeNode``."""
+    """A float32 volume node of the map ``kind``, one of ``PREFERRED``, on the grid of ``volumeNode``."""
     node = volumeFromImage(image, name, placeAs=volumeNode)
     node.SetAttribute("SegDL.Map", kind)
     node.SetVoxelValueQuantity(_coded(*_CODES[kind]))

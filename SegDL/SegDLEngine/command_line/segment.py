@@ -28,8 +28,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="an image file or DICOM folder by input name, such as CT=ct.nrrd; repeat for more inputs",
     )
     parser.add_argument("--output", required=True, help=".seg.nrrd; or a labelmap .nrrd, .nii.gz, .mha")
-    parser.add_argument("--uncertainty", metavar="PATH", help="standard deviation over Monte Carlo passes")
+    parser.add_argument("--uncertainty", metavar="PATH", help="standard deviation over the passes")
     parser.add_argument("--entropy", metavar="PATH", help="entropy of the mean probability, in nats")
+    parser.add_argument(
+        "--mutual-information", metavar="PATH", help="what the passes disagree about, in nats"
+    )
     parser.add_argument("--mean", metavar="PATH", help="probability of the foreground")
     parser.add_argument("--lesions", metavar="PATH", help="lesion table, .csv or .json")
     parser.add_argument("--report", metavar="PATH", help="everything about the result, .json")
@@ -67,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "segmentation": arguments.output,
                 "uncertainty": arguments.uncertainty,
                 "entropy": arguments.entropy,
+                "mutual_information": arguments.mutual_information,
                 "mean": arguments.mean,
                 "lesions": arguments.lesions,
                 "report": arguments.report,

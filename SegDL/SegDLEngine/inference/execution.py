@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from SegDLEngine.errors import ModelError, SegDLError
 from SegDLEngine.inference.memory import LiveBytes
 from SegDLEngine.inference.mirroring import Mirroring
-from SegDLEngine.inference.monte_carlo import RunningSpread, entropy, sampled_dropout
+from SegDLEngine.inference.monte_carlo import RunningSpread, sampled_dropout
 from SegDLEngine.inference.runtime import DTYPES, Runtime, has_fast_bf16, is_out_of_memory
 from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
@@ -43,6 +43,7 @@ class BatchOutput:
     mean: np.ndarray
     std: np.ndarray | None
     entropy: np.ndarray | None
+    mutual_information: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Executor:
             plain = certain = self._finish(prefix)
             tick(1 / passes)
             if mirroring.flips:
-                spread = RunningSpread(plain)
+                spread = RunningSpread(plain, self._activation)
                 spread.add(plain)
                 for number, flip in enumerate(mirroring.flips, start=2):
                     spread.add(self._finish(self._prefix(images, flip)).flip(flip))
@@ -116,20 +117,19 @@ class Executor:
                 certain = spread.mean() if mirroring.predicts else plain
             if not samples:
                 probability = self._foreground(certain)
-                return BatchOutput(probability, probability, None, None)
+                return BatchOutput(probability, probability, None, None, None)
             if dropouts:
-                spread = RunningSpread(plain)
+                spread = RunningSpread(plain, self._activation)
                 for sample in range(dropouts):
                     with sampled_dropout(self._network, seed, sample, items):
                         spread.add(self._finish(prefix))
                     tick((len(mirroring.flips) + sample + 2) / passes)
-            mean = spread.mean()
-            uncertainty = entropy(mean, self._activation)
             return BatchOutput(
                 self._foreground(certain),
-                self._foreground(mean),
+                self._foreground(spread.mean()),
                 self._foreground(spread.std()),
-                uncertainty.cpu().numpy(),
+                spread.entropy().cpu().numpy(),
+                spread.mutual_information().cpu().numpy(),
             )
 
     def within_memory(self, function: Callable[[], _Value]) -> _Value:

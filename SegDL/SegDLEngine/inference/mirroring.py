@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from SegDLEngine.errors import ModelError
+from SegDLEngine.models.card import ENSEMBLE
 
 FLIP_TTA = "flip_tta"
 
@@ -58,7 +59,10 @@ def _axes(settings: Mapping[str, Any], dimensions: int) -> tuple[int, ...]:
 def uncertainty_passes(settings: Mapping[str, Any], asked: int | None) -> int:
     """Passes whose spread is the uncertainty of a card's ``inference``: as asked for, else the card's.
 
-    Mirror images are not more or fewer than their axes give, so of them any number but 0 means all.
+    Mirror images are not more or fewer than their axes give, nor folds than there are, so of them any number
+    but 0 means all; those of the folds come without extra work, so a card need not ask for them.
     """
-    offered = settings.get("uncertainty", "none") != "none"
-    return asked if asked is not None else int(settings.get("samples", 0)) if offered else 0
+    if asked is not None:
+        return asked
+    kind = settings.get("uncertainty", "none")
+    return 0 if kind == "none" else int(settings.get("samples", 1 if kind == ENSEMBLE else 0))

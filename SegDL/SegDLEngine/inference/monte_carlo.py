@@ -70,22 +70,26 @@ def _mix(*numbers: int) -> int:
 
 
 class RunningSpread:
-    """Mean and standard deviation of passes from running sums, without keeping the passes.
+    """How passes differ, from running sums, without keeping the passes: probabilities (N, classes, ...).
 
     Sums are taken of the differences from ``start`` (the deterministic pass), so that squares do not cancel
     in float32 and equal passes give exactly zero.
     """
 
-    def __init__(self, start: torch.Tensor):
+    def __init__(self, start: torch.Tensor, activation: str):
         self._start = start
+        self._activation = activation
         self._sum = torch.zeros_like(start)
         self._squares = torch.zeros_like(start)
+        self._start_entropy = entropy(start, activation)
+        self._entropies = torch.zeros_like(self._start_entropy)
         self._count = 0
 
     def add(self, probability: torch.Tensor) -> None:
         difference = probability - self._start
         self._sum += difference
         self._squares.addcmul_(difference, difference)
+        self._entropies += entropy(probability, self._activation) - self._start_entropy
         self._count += 1
 
     def mean(self) -> torch.Tensor:
@@ -96,6 +100,18 @@ class RunningSpread:
         variance = self._squares / self._count - (self._sum / self._count) ** 2
         return variance.clamp_(0, 0.25).sqrt_()
 
+    def entropy(self) -> torch.Tensor:
+        """Of the mean, see ``entropy``: the whole uncertainty."""
+        return entropy(self.mean(), self._activation)
+
+    def mutual_information(self) -> torch.Tensor:
+        """Entropy of the mean less the mean of the passes' entropies: what the passes disagree about.
+
+        In nats, with the shape of ``entropy``; between 0 and that (Houlsby et al. 2011, Smith and Gal 2018).
+        """
+        expected = self._start_entropy + self._entropies / self._count
+        return (self.entropy() - expected).clamp_(min=0)
+
 
 def entropy(probability: torch.Tensor, activation: str) -> torch.Tensor:
     """Entropy in nats of probabilities (N, classes, ...): per class for "sigmoid", over all for "softmax"."""
@@ -104,3 +120,15 @@ def entropy(probability: torch.Tensor, activation: str) -> torch.Tensor:
         return terms.sum(dim=1, keepdim=True)
     rest = 1 - probability
     return terms - torch.xlogy(rest, rest)
+
+
+def foreground_entropy(probability: np.ndarray, activation: str) -> np.ndarray:
+    """Entropy in nats of the probabilities of the foreground labels (L, ...), as ``entropy`` of all classes.
+
+    (L, ...) for "sigmoid", (1, ...) for "softmax", whose background has the rest.
+    """
+    classes = probability
+    if activation == "softmax":
+        background = np.clip(1 - probability.sum(axis=0, keepdims=True), 0, 1)
+        classes = np.concatenate([background, probability])
+    return entropy(torch.from_numpy(classes)[None], activation)[0].numpy()

@@ -49,5 +49,6 @@ def predict(
             hint="2D networks run over slices, 3D networks over windows.",
         )
     if samples and settings.get("uncertainty") != FLIP_TTA:
+        # Before any work: without dropout every pass would be the same.
         dropout_modules(network)
     return MODES[mode](network, channels, settings, runtime, reporter, samples, seed, mask)

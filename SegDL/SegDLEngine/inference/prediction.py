@@ -15,14 +15,16 @@ class Prediction:
     ``probability`` is the deterministic pass with dropout off: it is what gets thresholded.  ``mean`` is the
     mean of the passes of the uncertainty, Monte Carlo or mirror images (the same array as ``probability``
     without them); ``std`` their population standard deviation (0..0.5).  ``entropy``, in nats, is that of the
-    mean: per label for sigmoid outputs, or one volume (1, k, j, i) over all classes for softmax.  Both are
-    None without such passes.
+    mean: per label for sigmoid outputs, or one volume (1, k, j, i) over all classes for softmax;
+    ``mutual_information``, of the same shape, is the entropy less the mean of the passes' entropies.  All
+    three are None without such passes.
     """
 
     probability: np.ndarray
     mean: np.ndarray
     std: np.ndarray | None = None
     entropy: np.ndarray | None = None
+    mutual_information: np.ndarray | None = None
 
     @classmethod
     def of(cls, volumes: Mapping[str, np.ndarray]) -> Prediction:
@@ -35,4 +37,9 @@ def result_layers(labels: int, activation: str, samples: int) -> dict[str, int]:
     if not samples:
         return {"probability": labels}
     layers = dict.fromkeys(("probability", "mean", "std"), labels)
-    return {**layers, "entropy": 1 if activation == "softmax" else labels}
+    return {**layers, **dict.fromkeys(("entropy", "mutual_information"), entropy_layers(labels, activation))}
+
+
+def entropy_layers(labels: int, activation: str) -> int:
+    """Softmax classes have one entropy together, each sigmoid label has its own."""
+    return 1 if activation == "softmax" else labels

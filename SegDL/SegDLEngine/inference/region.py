@@ -26,12 +26,17 @@ def inside_region(grid: Grid, region: Sequence[float]) -> np.ndarray:
 
 
 def region_box(
-    grid: Grid, region: Sequence[float], margin: Sequence[int], multiple: Sequence[int]
+    grid: Grid,
+    region: Sequence[float],
+    margin: Sequence[int],
+    multiple: Sequence[int],
+    least: Sequence[int] = (1, 1, 1),
 ) -> Box | None:
     """Start and size (i, j, k) of the part of ``grid`` that a network needs to see for the region.
 
     The region's voxels, ``margin`` voxels more on each side, begun at a multiple of ``multiple`` so that a
-    network that halves its resolution sees the same pairs of voxels.  None if the region misses the grid.
+    network that halves its resolution sees the same pairs of voxels; ``least`` voxels if the grid has them.
+    None if the region misses the grid.
     """
     choice = np.array(np.meshgrid([0, 1], [2, 3], [4, 5])).reshape(3, -1).T
     lps = np.asarray(region, dtype=float)[choice] * [-1, -1, 1]
@@ -39,6 +44,10 @@ def region_box(
     low, high = np.ceil(corners.min(axis=0)), np.floor(corners.max(axis=0)) + 1
     if np.any(high <= 0) or np.any(low >= grid.size) or np.any(high <= low):
         return None
-    low = np.clip(low - margin, 0, grid.size).astype(int) // multiple * np.asarray(multiple)
+    low = np.clip(low - margin, 0, grid.size).astype(int)
     high = np.clip(high + margin, 0, grid.size).astype(int)
+    length = np.maximum(high - low, np.minimum(least, grid.size))
+    low = np.clip(low - (length - (high - low)) // 2, 0, grid.size - length)
+    high = low + length
+    low = low // multiple * np.asarray(multiple)
     return tuple(low.tolist()), tuple((high - low).tolist())

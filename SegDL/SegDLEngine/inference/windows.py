@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.blending import BLENDINGS, SlabBlender
 from SegDLEngine.inference.execution import Executor, check_channels, suitable_batch
 from SegDLEngine.inference.mirroring import Mirroring
-from SegDLEngine.inference.monte_carlo import entropy
+from SegDLEngine.inference.monte_carlo import foreground_entropy
 from SegDLEngine.inference.prediction import Prediction, result_layers
 from SegDLEngine.inference.runtime import Runtime
 from SegDLEngine.inference.window_layout import WindowLayout, fit_length
@@ -145,9 +144,9 @@ def predict_windows(
 ) -> Prediction:
     """Predict the windows of ``channels`` (C, k, j, i) with voxels in ``mask`` (k, j, i), all by default.
 
-    Where none of them reaches, probability and uncertainty are 0.  The standard deviations of overlapping
-    windows are averaged like their probabilities: their dropout is independent, and the deviation of the
-    average would only tell where windows overlap.
+    Where none of them reaches, probability and uncertainty are 0.  The standard deviations and the mutual
+    information of overlapping windows are averaged like their probabilities: their dropout is independent,
+    and the deviation of the average would only tell where windows overlap.
     """
     plan = WindowSettings.of(settings)
     check_channels(network, len(channels))
@@ -198,18 +197,10 @@ def _store(
     """Keep finished slices; rounding may have carried sums of weights a little beyond 1."""
     for k, layers in slices:
         for name, values in layers.items():
-            np.clip(values, 0, 1, out=volumes[name][:, k])
+            most = np.inf if name == "mutual_information" else 1
+            np.clip(values, 0, most, out=volumes[name][:, k])
         if "entropy" in volumes:
-            volumes["entropy"][:, k] = _entropy(volumes["mean"][:, k], activation)
-
-
-def _entropy(mean: np.ndarray, activation: str) -> np.ndarray:
-    """Of foreground probabilities (L, j, i), see ``Prediction``."""
-    probability = mean
-    if activation == "softmax":
-        background = np.clip(1 - mean.sum(axis=0, keepdims=True), 0, 1)
-        probability = np.concatenate([background, mean])
-    return entropy(torch.from_numpy(probability)[None], activation)[0].numpy()
+            volumes["entropy"][:, k] = foreground_entropy(volumes["mean"][:, k], activation)
 
 
 def _plan(

@@ -12,7 +12,7 @@ from SegDLEngine.models import package
 from SegDLEngine.models.card import CARD_FILE, ModelCard, card_row
 
 if TYPE_CHECKING:
-    import torch
+    from SegDLEngine.networks.network import Network
 
 SHIPPED_FOLDER = Path(__file__).with_name("shipped")
 
@@ -49,7 +49,7 @@ class Model:
         """The row of ``segdl models list --json``."""
         return card_row(self.card, self.installed)
 
-    def build(self, fold: int = 0) -> torch.nn.Module:
+    def build(self, fold: int = 0) -> Network:
         """The network in evaluation mode with its float32 weights on the CPU, a new one at each call.
 
         ``fold``: which of the weights of an ensemble.  The weights' SHA-256 is checked on the very bytes that
@@ -59,7 +59,13 @@ class Model:
 
         return build_with_weights(self.card, package.read_weights(self.folder, self.card, fold))
 
-    def networks(self) -> Iterator[torch.nn.Module]:
+    def structure(self) -> Network:
+        """The network without memory for its weights, to ask for its sizes."""
+        from SegDLEngine.networks.registry import build_empty
+
+        return build_empty(self.card.network["name"], self.card.network["options"], "meta")
+
+    def networks(self) -> Iterator[Network]:
         """The networks whose mean is the prediction, built one by one: a single one, or all folds."""
         for fold in range(len(self.card.weight_files)):
             yield self.build(fold)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from SegDLEngine.models.catalogue import Model, load_model
 
 if TYPE_CHECKING:
-    import torch
+    from SegDLEngine.networks.network import Network
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class WarmModel(Model):
     The networks of an ensemble would take several times the memory and are built when they are needed.
     """
 
-    _built: list[torch.nn.Module] = field(default_factory=list, compare=False, repr=False)
+    _built: list[Network] = field(default_factory=list, compare=False, repr=False)
 
-    def build(self, fold: int = 0) -> torch.nn.Module:
+    def build(self, fold: int = 0) -> Network:
         if len(self.card.weight_files) > 1:
             return super().build(fold)
         if not self._built:

@@ -10,6 +10,8 @@ from SegDLEngine.models.card import ModelCard
 if TYPE_CHECKING:
     import torch
 
+    from SegDLEngine.networks.network import Network
+
 
 def check_network(card: ModelCard, content: bytes) -> tuple[int, int]:
     """Check steps, network and weights of a card together; returns the numbers of tensors and parameters.
@@ -42,7 +44,7 @@ def read_tensors(card: ModelCard, content: bytes) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def build_with_weights(card: ModelCard, content: bytes) -> torch.nn.Module:
+def build_with_weights(card: ModelCard, content: bytes) -> Network:
     """The card's network in evaluation mode with these weights in float32; half precision is widened."""
     from SegDLEngine.networks.registry import build_empty
 

@@ -115,6 +115,7 @@ def test_models_install_show_verify_remove(files, capsys):
 
 def test_segment_in_a_process_writes_everything_asked_for(files, tmp_path):
     names = {"uncertainty": "u.nrrd", "entropy": "e.nii.gz", "mean": "m.mha", "lesions": "l.csv"}
+    names["mutual-information"] = "mi.nrrd"
     wanted = [text for name, file in names.items() for text in (f"--{name}", tmp_path / "new" / file)]
     arguments = segment_arguments(
         files,

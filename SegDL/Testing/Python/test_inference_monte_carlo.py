@@ -7,7 +7,7 @@ import pytest
 import torch
 from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.execution import Executor
-from SegDLEngine.inference.monte_carlo import RunningSpread, entropy, sampled_dropout
+from SegDLEngine.inference.monte_carlo import RunningSpread, entropy, foreground_entropy, sampled_dropout
 from SegDLEngine.inference.predict import predict
 from SegDLEngine.inference.runtime import Runtime
 from SegDLEngine.networks.registry import build_network
@@ -132,12 +132,14 @@ def test_shared_prefix_equals_whole_passes(name):
     mean = passes.mean(axis=0)
     expected = -mean * np.log(mean) - (1 - mean) * np.log(1 - mean)
     np.testing.assert_allclose(found.entropy, expected, atol=2e-5)
+    each = -passes * np.log(passes) - (1 - passes) * np.log(1 - passes)
+    np.testing.assert_allclose(found.mutual_information, expected - each.mean(axis=0), atol=2e-5)
     assert passes.std(axis=0).max() > 1e-3
 
 
 def test_spread_from_running_sums():
     values = torch.rand(6, 2, 3, generator=torch.Generator().manual_seed(0))
-    spread = RunningSpread(torch.full((2, 3), 0.5))
+    spread = RunningSpread(torch.full((2, 3), 0.5), "sigmoid")
     for value in values:
         spread.add(value)
     torch.testing.assert_close(spread.mean(), values.mean(dim=0))
@@ -147,7 +149,7 @@ def test_spread_from_running_sums():
 def test_spread_near_certainty_keeps_its_digits():
     """E[x^2] - E[x]^2 of raw probabilities would lose a spread of 1e-5 near 1 in float32."""
     values = 1 - 1e-5 * torch.arange(1, 5)
-    spread = RunningSpread(torch.tensor(1.0))
+    spread = RunningSpread(torch.tensor(1.0), "sigmoid")
     for value in values:
         spread.add(value)
     assert spread.std().item() == pytest.approx(values.double().std(correction=0).item(), rel=0.01)
@@ -158,6 +160,37 @@ def test_entropy_in_nats():
     assert entropy(even, "sigmoid").ravel().tolist() == pytest.approx([np.log(2), 0, 0])
     third = torch.full((1, 3, 2), 1 / 3)
     assert entropy(third, "softmax").ravel().tolist() == pytest.approx([np.log(3)] * 2)
+
+
+def test_mutual_information_of_sigmoid_passes_by_hand():
+    """Two passes that contradict each other with certainty: ln 2.  Two that are both undecided: nothing."""
+    spread = RunningSpread(torch.tensor([[0.5], [0.5], [0.3]]), "sigmoid")
+    spread.add(torch.tensor([[0.0], [0.5], [0.2]]))
+    spread.add(torch.tensor([[1.0], [0.5], [0.4]]))
+    h = {p: -p * np.log(p) - (1 - p) * np.log(1 - p) for p in (0.2, 0.3, 0.4)}
+    expected = [np.log(2), 0, h[0.3] - (h[0.2] + h[0.4]) / 2]
+    assert spread.mutual_information().ravel().tolist() == pytest.approx(expected, abs=1e-6)
+    assert spread.entropy().ravel().tolist() == pytest.approx([np.log(2), np.log(2), h[0.3]], abs=1e-6)
+
+
+def test_mutual_information_of_softmax_passes_by_hand():
+    """Three classes (background first), each pass certain of another one: ln 3, in one layer."""
+    spread = RunningSpread(torch.full((1, 3, 1), 1 / 3), "softmax")
+    for number in range(3):
+        spread.add(torch.eye(3)[number].reshape(1, 3, 1))
+    assert spread.mutual_information().shape == (1, 1, 1)
+    assert spread.mutual_information().item() == pytest.approx(np.log(3), abs=1e-6)
+    same = RunningSpread(torch.full((1, 3, 1), 1 / 3), "softmax")
+    same.add(torch.tensor([0.7, 0.2, 0.1]).reshape(1, 3, 1))
+    assert same.mutual_information().item() == pytest.approx(0, abs=1e-6)
+
+
+def test_foreground_entropy_counts_the_background_of_softmax():
+    probability = np.array([[0.25], [0.25]], np.float32)
+    both = -2 * 0.25 * np.log(0.25) - 0.5 * np.log(0.5)
+    assert foreground_entropy(probability, "softmax").ravel().tolist() == pytest.approx([both])
+    one = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
+    assert foreground_entropy(probability, "sigmoid").ravel().tolist() == pytest.approx([one, one])
 
 
 def test_a_network_without_dropout_says_so():

@@ -78,7 +78,7 @@ def test_batch_size_changes_nothing(batch):
     settings = {**SETTINGS, "batch": batch}
     found = predict(net, channels, settings, runtime(), Reporter(), samples=3, seed=1)
     alone = predict(net, channels, {**SETTINGS, "batch": 2}, runtime(), Reporter(), samples=3, seed=1)
-    for name in ("probability", "mean", "std", "entropy"):
+    for name in ("probability", "mean", "std", "entropy", "mutual_information"):
         np.testing.assert_allclose(getattr(found, name), getattr(alone, name), atol=2e-5, err_msg=name)
 
 

@@ -238,7 +238,7 @@ def test_batch_size_changes_nothing(batch, monkeypatch):
     alone = run(net, channels, samples=2, seed=1)
     monkeypatch.setattr(execution, "_CPU_BATCH_VOXELS", 2**30)
     found = run(net, channels, samples=2, seed=1, batch=batch)
-    for name in ("probability", "mean", "std", "entropy"):
+    for name in ("probability", "mean", "std", "entropy", "mutual_information"):
         np.testing.assert_allclose(getattr(found, name), getattr(alone, name), atol=2e-5, err_msg=name)
 
 

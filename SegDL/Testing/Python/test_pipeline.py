@@ -138,7 +138,7 @@ def test_monte_carlo_adds_maps_and_keeps_the_labels(model, plain):
     again = segment({"CT": image_of_balls(PLAIN)}, model, options)
     other = segment({"CT": image_of_balls(PLAIN)}, model, SegmentOptions(samples=6, seed=6, **CPU))
     np.testing.assert_array_equal(first.labels.array, plain.labels.array)
-    assert set(first.maps) == {"mean", "std", "entropy", "probability"}
+    assert set(first.maps) == {"mean", "std", "entropy", "mutual_information", "probability"}
     np.testing.assert_array_equal(first.maps["probability"].array, plain.maps["mean"].array)
     std = first.maps["std"].array
     np.testing.assert_array_equal(std, again.maps["std"].array)
