@@ -32,8 +32,16 @@ def foreground(probability: np.ndarray, activation: str) -> np.ndarray:
 def label_map(
     probability: np.ndarray, values: Sequence[int], threshold: float, activation: str
 ) -> np.ndarray:
-    """uint8 (k, j, i): where the foreground reaches ``threshold``, the value of the likeliest label."""
-    inside = foreground(probability, activation) >= threshold
+    """uint8 (k, j, i): the value of the likeliest label where there is foreground.
+
+    Sigmoid outputs, and a single label, are foreground from ``threshold`` on.  Of several softmax classes the
+    likeliest label is weighed against the background, at the odds threshold / (1 - threshold): 0.5 is argmax.
+    """
+    if activation == "softmax" and len(probability) > 1:
+        background = 1 - probability.sum(axis=0)
+        inside = probability.max(axis=0) * (1 - threshold) >= background * threshold
+    else:
+        inside = foreground(probability, activation) >= threshold
     if len(probability) == 1:
         return np.where(inside, np.uint8(values[0]), np.uint8(0))
     best = np.full(probability.shape[1:], values[0], np.uint8)

@@ -47,6 +47,23 @@ def test_softmax_classes_add_up_to_the_foreground():
     assert label_map(probability, [1, 2], 0.5, "softmax").ravel().tolist() == [2, 0]
 
 
+def test_several_softmax_classes_are_decided_by_argmax():
+    generator = np.random.default_rng(0)
+    logits = 3 * generator.standard_normal((5, 4, 5, 6))
+    classes = np.exp(logits) / np.exp(logits).sum(axis=0)
+    expected = np.array([0, 1, 2, 4, 9])[classes.argmax(axis=0)]
+    found = label_map(classes[1:].astype(np.float32), [1, 2, 4, 9], 0.5, "softmax")
+    np.testing.assert_array_equal(found, expected)
+    bolder, shyer = (label_map(classes[1:], [1, 2, 4, 9], level, "softmax") > 0 for level in (0.2, 0.8))
+    assert shyer.sum() < (expected > 0).sum() < bolder.sum()
+    assert (shyer <= (expected > 0)).all() and ((expected > 0) <= bolder).all()
+
+
+def test_one_softmax_label_is_decided_by_its_threshold():
+    probability = np.array([[[[0.69, 0.71]]]], np.float32)
+    assert label_map(probability, [1], 0.7, "softmax").ravel().tolist() == [0, 1]
+
+
 def test_a_component_needs_adjacent_slices():
     kept = components(labels(FLAT, THICK), {}, minimum_slices=2).array
     np.testing.assert_array_equal(kept, labels(THICK).array)
