@@ -19,6 +19,36 @@ def clip(case: PreparedCase, *, low: float, high: float, inputs: Sequence[str] |
     return case.map_images(lambda image: image.with_array(_clipped(image.array, low, high)), inputs)
 
 
+@step("clip_percentiles")
+def clip_percentiles(
+    case: PreparedCase,
+    *,
+    low: float = 1.0,
+    high: float = 99.0,
+    above: float | None = None,
+    inputs: Sequence[str] | None = None,
+) -> PreparedCase:
+    """Limit the values to those of the percentiles ``low`` and ``high`` (0..100), of every image by itself.
+
+    With ``above`` the percentiles are those of the values above it, and only these are limited: 0 leaves the
+    background of a brain image alone.  The unit and, but for rounding of integers, the type stay.
+    """
+    if not 0 <= low < high <= 100:
+        raise ModelError(f"Step 'clip_percentiles': {low} and {high} are not rising percentages.")
+
+    def apply(image: Image) -> Image:
+        inside = image.array > above if above is not None else np.ones(image.array.shape, bool)
+        if not inside.any():
+            return image
+        limits = np.percentile(image.array[inside], [low, high])
+        if image.array.dtype.kind in "iu":
+            limits = np.rint(limits)
+        clipped = np.clip(image.array, *limits.astype(image.array.dtype))
+        return image.with_array(np.where(inside, clipped, image.array))
+
+    return case.map_images(apply, inputs)
+
+
 @step("window")
 def window(
     case: PreparedCase, *, low: float, high: float, inputs: Sequence[str] | None = None

@@ -26,6 +26,7 @@ STEP_MODULES = (
     "SegDLEngine.preprocessing.resizing",
     "SegDLEngine.preprocessing.boxes",
     "SegDLEngine.preprocessing.intensity",
+    "SegDLEngine.preprocessing.bias_field",
     "SegDLEngine.preprocessing.masking",
     "SegDLEngine.preprocessing.foreground",
     "SegDLEngine.preprocessing.histogram",
