@@ -1,0 +1,115 @@
+"""The restoration task of Models Genesis: ranges, exclusive painting, seeds, and that it can be learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from SegDLEngine.networks.registry import build_network
+from SegDLTrainingLib.restoration.cubes import RestorationBatches, to_unit_range
+from SegDLTrainingLib.restoration.distortions import (
+    Distortion,
+    change_intensity,
+    paint_inside,
+    paint_outside,
+    shuffle_locally,
+)
+
+
+def _cube(seed=0, shape=(16, 32, 32)):
+    k, j, i = np.indices(shape) / np.array(shape).reshape(3, 1, 1, 1)
+    noise = np.random.default_rng(seed).normal(0, 0.02, shape)
+    return np.clip(0.2 + 0.5 * np.sin(3 * i) * np.cos(2 * j) * (0.4 + k) + noise, 0, 1).astype(np.float32)
+
+
+def test_hounsfield_values_become_0_to_1():
+    values = np.array([-3000, -1000, 0, 1000, 4000], np.int16)
+    assert to_unit_range(values).tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_all_distortions_stay_within_0_and_1():
+    always = Distortion(1, 1, 1, 1, 0.5, blocks=200)
+    for seed in range(20):
+        distorted = always(_cube(seed), np.random.default_rng(seed))
+        assert distorted.dtype == np.float32
+        assert distorted.min() >= 0
+        assert distorted.max() <= 1
+
+
+def test_shuffling_is_local():
+    ramp = np.broadcast_to(np.arange(40, dtype=np.float32) / 40, (40, 40, 40)).copy()
+    shuffled = shuffle_locally(ramp, np.random.default_rng(1), 3000)
+    assert not np.array_equal(shuffled, ramp)
+    assert np.abs(shuffled - ramp).max() < 4 / 40
+    assert shuffled.mean() == pytest.approx(ramp.mean(), abs=2e-3)
+
+
+def test_intensity_is_monotone_upwards_or_downwards():
+    ramp = np.linspace(0, 1, 500, dtype=np.float32).reshape(5, 10, 10)
+    directions = set()
+    for seed in range(12):
+        steps = np.diff(change_intensity(ramp, np.random.default_rng(seed)).ravel())
+        assert (steps >= -1e-6).all() or (steps <= 1e-6).all()
+        directions.add(bool(steps.sum() > 0))
+    assert directions == {True, False}
+
+
+def test_in_painting_keeps_the_outside_and_out_painting_some_inside():
+    cube = _cube()
+    for seed in range(10):
+        inside = paint_inside(cube, np.random.default_rng(seed)) == cube
+        outside = paint_outside(cube, np.random.default_rng(seed)) == cube
+        assert 0.3 < inside.mean() < 1
+        assert 0.05 < outside.mean() < 0.95
+
+
+def test_a_cube_is_painted_inside_or_outside_but_never_both(monkeypatch):
+    called = []
+    module = "SegDLTrainingLib.restoration.distortions."
+    monkeypatch.setattr(module + "paint_inside", lambda cube, *_: called.append("inside") or cube)
+    monkeypatch.setattr(module + "paint_outside", lambda cube, *_: called.append("outside") or cube)
+    distortion, rng = Distortion(shuffling=0, intensity=0), np.random.default_rng(5)
+    for _ in range(2000):
+        before = len(called)
+        distortion(_cube(shape=(4, 4, 4)), rng)
+        assert len(called) - before <= 1
+    assert len(called) / 2000 == pytest.approx(0.9, abs=0.03)
+    assert called.count("inside") / len(called) == pytest.approx(0.2, abs=0.03)
+
+
+def test_the_target_is_flipped_but_not_distorted():
+    volume = np.random.default_rng(0).integers(-900, 900, (20, 30, 30)).astype(np.int16)
+    _, truth = RestorationBatches([volume], (30, 30, 20), 1, seed=4).batch(0)
+    expected = to_unit_range(volume)
+    flips = [np.flip(expected, axes) for axes in [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]]
+    assert any(np.allclose(truth[0, 0], flipped) for flipped in flips)
+
+
+def test_batches_follow_from_seed_and_number():
+    volume = np.random.default_rng(0).integers(-900, 900, (40, 70, 70)).astype(np.int16)
+    first, again = (RestorationBatches([volume], (32, 32, 16), 2, seed=1) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.batch(3), again.batch(3), strict=True))
+    assert not torch.equal(first.batch(3)[0], first.batch(4)[0])
+    assert first.batch(0)[0].shape == (2, 1, 16, 32, 32)
+
+
+def test_a_volume_smaller_than_the_cube_is_continued_with_air():
+    seen, truth = RestorationBatches([np.full((3, 5, 5), 500, np.int16)], (16, 16, 8), 1).batch(0)
+    assert truth.shape == seen.shape == (1, 1, 8, 16, 16)
+    assert (truth > 0).sum() == 75
+
+
+def test_the_error_falls_on_one_batch():
+    torch.manual_seed(0)
+    cube = (_cube(shape=(16, 16, 16)) * 2000 - 1000).astype(np.int16)
+    seen, truth = RestorationBatches([cube], (16, 16, 16), 2, distortion=Distortion(blocks=100)).batch(0)
+    network = build_network("genesis_unet3d", {"filters": 4})
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    errors = []
+    for _ in range(20):
+        error = torch.nn.functional.mse_loss(torch.sigmoid(network(seen)), truth)
+        optimiser.zero_grad()
+        error.backward()
+        optimiser.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.6 * errors[0]
