@@ -17,6 +17,7 @@ from typing import Any
 from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.protocol import Event, Reporter, line_sink
 
+from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
 from SegDLTrainingLib.recipes import list_recipes, load_recipe
 from SegDLTrainingLib.svcca import command_line as svcca
 
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 
     recipes = _command(commands, "recipes", _recipes, "list the shipped recipes")
     recipes.add_argument("--json", action="store_true", help="one JSON row each")
+
+    add_data_commands(commands, _command)
 
     phantom = _command(commands, "phantom", _phantom, "generate a thorax CT with a known tumour")
     phantom.add_argument("output", type=Path, help="CT to write: .nrrd, .nii.gz or .mha")

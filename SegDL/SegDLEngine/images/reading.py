@@ -36,7 +36,8 @@ def read_image(
 ) -> Image:
     """The scalar 3D image of a NRRD, NIfTI or MetaImage file, a DICOM folder or one file of a DICOM series.
 
-    A folder with several series takes the series after a ``#``: ``folder#SeriesInstanceUID``.  The array has
+    A folder with several series takes the series after a ``#``: ``folder#SeriesInstanceUID``; a 4D file, as
+    of the Medical Segmentation Decathlon, takes the number of a volume: ``file.nii.gz#1``.  The array has
     the stored type; DICOM is rescaled to int16, or float32 where int16 does not hold the values.
     ``modality`` (CT, PT, MR) and ``unit`` (HU, SUV, BQML) fill in what the file does not say; a DICOM PET in
     BQML or counts is converted to the ``unit`` SUV.
@@ -49,7 +50,7 @@ def read_image(
         image = read_series(source, series, unit=unit, warn=warn)
         return replace(image, modality=image.modality or modality, unit=image.unit or unit)
     try:
-        image = from_sitk(_read_volume(source), modality, unit)
+        image = from_sitk(_read_volume(source, series), modality, unit)
     except ValueError as error:
         raise InputError(
             f"'{source}' has an unusable geometry: {error}.", hint="Export the image again."
@@ -102,8 +103,8 @@ def _extension(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
-def _read_volume(path: Path) -> SimpleITK.Image:
-    """A SimpleITK image that is scalar and 3D; raises InputError."""
+def _read_volume(path: Path, number: str) -> SimpleITK.Image:
+    """A SimpleITK image that is scalar and 3D, of a 4D file the volume ``number``; raises InputError."""
     import SimpleITK
 
     if path.stat().st_size == 0:
@@ -115,8 +116,8 @@ def _read_volume(path: Path) -> SimpleITK.Image:
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         reader.ReadImageInformation()
-        _check_layout(path, reader.GetSize(), reader.GetNumberOfComponents())
-        return _volume(reader.Execute())
+        _check_layout(path, reader.GetSize(), reader.GetNumberOfComponents(), number)
+        return _volume(reader.Execute(), int(number or 0))
     except RuntimeError as error:
         if "orthonormal" in str(error):
             raise InputError(
@@ -133,8 +134,8 @@ def _read_volume(path: Path) -> SimpleITK.Image:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(warned)
 
 
-def _check_layout(path: Path, size: tuple[int, ...], components: int) -> None:
-    """Refuse what is not one scalar volume, before the voxels are read."""
+def _check_layout(path: Path, size: tuple[int, ...], components: int, number: str) -> None:
+    """Refuse what is not one scalar volume, or has no volume ``number``, before the voxels are read."""
     lengths = " x ".join(map(str, size))
     if components != 1:
         raise InputError(
@@ -145,19 +146,25 @@ def _check_layout(path: Path, size: tuple[int, ...], components: int) -> None:
         raise InputError(
             f"'{path}' is a 2D image ({lengths}); a volume is expected.", hint="Give the 3D image."
         )
-    if any(length > 1 for length in size[3:]):
+    if number and (not number.isdigit() or len(size) != 4 or int(number) >= size[3]):
+        count = size[3] if len(size) == 4 else 1
+        raise InputError(
+            f"'{path}' has no volume '#{number}'; it has {count}.", hint="The first volume has the number 0."
+        )
+    if not number and any(length > 1 for length in size[3:]):
         raise InputError(
             f"'{path}' has {len(size)} dimensions ({lengths}); one 3D volume is expected.",
-            hint="Extract the volume that you want to segment.",
+            hint=f"Choose a volume by its number, as in '{path.name}#0'.",
         )
 
 
-def _volume(image: SimpleITK.Image) -> SimpleITK.Image:
-    """Drop further dimensions of length 1."""
+def _volume(image: SimpleITK.Image, number: int) -> SimpleITK.Image:
+    """The volume ``number`` of a 4D image; further dimensions of length 1 are dropped."""
     import SimpleITK
 
     while image.GetDimension() > 3:
-        image = SimpleITK.Extract(image, [*image.GetSize()[:-1], 0], [0] * image.GetDimension())
+        start = [0] * (image.GetDimension() - 1) + [number if image.GetDimension() == 4 else 0]
+        image = SimpleITK.Extract(image, [*image.GetSize()[:-1], 0], start)
     return image
 
 

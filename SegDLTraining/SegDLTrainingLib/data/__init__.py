@@ -1,0 +1,1 @@
+"""Cases for training: found in folders and tables, checked, split by patient, loaded onto one grid."""
