@@ -74,7 +74,9 @@ def segment(
     plan = Plan.of(card, options)
     images = read_inputs(case, card, reporter)
     reference = images[card.reference]
-    case_read = PreparedCase(images, card.reference, reporter=reporter, region=options.roi)
+    case_read = PreparedCase(
+        images, card.reference, reporter=reporter, region=options.roi, device=options.device
+    )
     case_in_units = plan.with_units_restored(case_read)
     prepared = run_steps(case_in_units, plan.preprocessing)
     view = View.of(prepared, card)
@@ -231,7 +233,9 @@ class View:
 
     def cropped(self, region: tuple[float, ...], network: Network, plan: Plan) -> View:
         """Only what the network needs for the region; raises InputError if there is nothing of it here."""
-        reach = network.receptive_field // 2 + 1
+        # A network that sees each slice in the box of its body needs all of the slice.
+        whole = "body_box" in plan.inference
+        reach = max(self.grid.size) if whole else network.receptive_field // 2 + 1
         context = max(abs(int(offset)) for offset in plan.inference.get("context", (0,)))
         flat = network.dimensions == 2
         margin = (reach, reach, context if flat else reach)
@@ -287,17 +291,18 @@ def _labels(
     """Labels on ``target``.
 
     The card's rules were made for the prepared grid and are applied there, so that they judge every copy of
-    a scan alike.  What they remove has its probability set to 0 before the rest is interpolated; components
-    touch each other nowhere, so this changes no other voxel.  Interpolation may leave crumbs: volumes and
-    the number of components are therefore judged once more on ``target``.
+    a scan alike.  What they remove or relabel has its probabilities set to 0 and 1 before the rest is
+    interpolated; components touch each other nowhere, so removal changes no other voxel.  Interpolation may
+    leave crumbs: volumes and the number of components are therefore judged once more on ``target``.
     """
     reporter.progress("postprocessing", 0.0)
     candidates = label_map(prediction.probability, plan.values, plan.threshold, plan.activation)
     if view.wanted is not None:
         candidates[~view.wanted] = 0
     kept = postprocess(Image(candidates, view.grid), view.masks, plan.postprocessing).array
-    removed = (candidates > 0) & (kept == 0)
-    probability = np.where(removed, np.float32(0), prediction.probability)
+    changed = candidates != kept
+    layers = zip(plan.values, prediction.probability, strict=True)
+    probability = np.stack([np.where(changed, kept == value, layer) for value, layer in layers])
     reporter.progress("postprocessing", 0.3)
     labels = restore_labels(
         probability, view.grid, target, plan.values, plan.threshold, plan.activation, reporter

@@ -15,6 +15,7 @@ import numpy as np
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.image import Image
+from SegDLEngine.inference.label_cleaning import fill_holes, merge_small
 
 Masks = Mapping[str, Image]
 
@@ -112,7 +113,12 @@ def _accepted(
     return accepted
 
 
-STEPS: dict[str, Callable[..., Image]] = {"inside_mask": inside_mask, "components": components}
+STEPS: dict[str, Callable[..., Image]] = {
+    "inside_mask": inside_mask,
+    "components": components,
+    "merge_small": merge_small,
+    "fill_holes": fill_holes,
+}
 
 
 def check_postprocessing(steps: Sequence[Mapping[str, Any]]) -> None:

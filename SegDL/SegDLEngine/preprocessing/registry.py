@@ -32,6 +32,7 @@ STEP_MODULES = (
     "SegDLEngine.preprocessing.histogram",
     "SegDLEngine.preprocessing.display_window",
     "SegDLEngine.preprocessing.lungs.step",
+    "SegDLEngine.preprocessing.lungs.mask_step",
 )
 
 
@@ -41,7 +42,8 @@ class PreparedCase:
 
     ``images`` by input name; ``reference`` names the input whose grid the result returns to; ``labels`` is
     the training mask that geometric steps carry along; ``masks`` keeps by-products such as ``lungs``;
-    ``region`` is the box that the user asked for: (r_min, r_max, a_min, a_max, s_min, s_max), mm in RAS.
+    ``region`` is the box that the user asked for: (r_min, r_max, a_min, a_max, s_min, s_max), mm in RAS;
+    ``device`` is where a step that runs a network computes.
     """
 
     images: Mapping[str, Image]
@@ -50,6 +52,7 @@ class PreparedCase:
     masks: Mapping[str, Image] = field(default_factory=dict)
     reporter: Reporter = field(default_factory=Reporter)
     region: tuple[float, ...] | None = None
+    device: str = "auto"
 
     @property
     def grid(self) -> Grid:
