@@ -66,8 +66,8 @@ class _MemberReporter(Reporter):
     def check(self) -> None:
         self._whole.check()
 
-    def progress(self, stage: str, fraction: float) -> None:
-        self._whole.progress(stage, (self._number + fraction) / self._count)
+    def progress(self, stage: str, fraction: float, **details: Any) -> None:
+        self._whole.progress(stage, (self._number + fraction) / self._count, **details)
 
     def emit(self, event: str, **fields: Any) -> None:
         if event == "plan":

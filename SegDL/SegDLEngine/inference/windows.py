@@ -11,6 +11,7 @@ import numpy as np
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.blending import BLENDINGS, SlabBlender
+from SegDLEngine.inference.borders import Borders, allowed_sides
 from SegDLEngine.inference.execution import Executor, check_channels, suitable_batch
 from SegDLEngine.inference.mirroring import Mirroring
 from SegDLEngine.inference.monte_carlo import foreground_entropy
@@ -29,8 +30,7 @@ class WindowSettings:
     """The part of a card's ``inference`` that this mode reads; raises ModelError for what it cannot use.
 
     ``patch`` (i, j, k) is what the network sees of a window.  With ``adapt_patch`` it is the largest: a side
-    becomes as short as it can without more windows, and shorter still when memory runs out.  ``fill``, one
-    value or one for each channel, is seen beyond the volume.
+    becomes as short as it can without more windows, and shorter still when memory runs out.
     """
 
     patch: tuple[int, int, int]
@@ -38,7 +38,6 @@ class WindowSettings:
     batch: int = 1
     blending: str = "gaussian"
     adapt_patch: bool = False
-    fill: float | tuple[float, ...] = 0.0
     activation: str = "sigmoid"
     threshold: float = 0.5
 
@@ -61,10 +60,8 @@ class WindowSettings:
                 f"The model card's inference.overlap is {values['overlap']}.",
                 hint="Use a part of the window's length, from 0 to less than 1.",
             )
-        fill = settings.get("fill", 0.0)
-        fill = tuple(map(float, fill)) if isinstance(fill, Sequence) else float(fill)
         i, j, k = (int(side) for side in settings["patch"])
-        return cls(patch=(i, j, k), fill=fill, **values)
+        return cls(patch=(i, j, k), **values)
 
 
 class _SmallerPatch(Exception):
@@ -87,10 +84,11 @@ class _Windows:
         channels: np.ndarray,
         patch: tuple[int, ...],
         plan: WindowSettings,
+        borders: Borders,
         mask: np.ndarray | None,
     ):
         self._channels = channels
-        self._fill = _fill(plan.fill, len(channels))
+        self._borders = borders
         self._network = network
         self.patch = patch
         answered = [side - 2 * network.margin for side in patch]
@@ -108,27 +106,17 @@ class _Windows:
     def images(self, windows: Sequence[int]) -> np.ndarray:
         """Network input (N, C, k, j, i) of the numbered windows."""
         starts = (self.layout.start(number) for number in windows)
-        return np.stack([self._cut([at - self._network.margin for at in start]) for start in starts])
+        margin = self._network.margin
+        cut = self._borders.cut
+        return np.stack([cut(self._channels, [at - margin for at in start], self.patch) for start in starts])
 
     def probe(self) -> np.ndarray:
         """The inner part of a window from the middle of the volume, half as long, to measure on."""
         number = self.chosen[len(self.chosen) // 2] if self.chosen else len(self.layout) // 2
         image = self.images([number])
         for axis, side in enumerate(self.patch, start=2):
-            inner = next(length for length in _sides(self._network, side) if 2 * length >= side)
+            inner = next(length for length in allowed_sides(self._network, side) if 2 * length >= side)
             image = image.take(range((side - inner) // 2, (side + inner) // 2), axis=axis)
-        return image
-
-    def _cut(self, start: Sequence[int]) -> np.ndarray:
-        """The patch (C, k, j, i) that begins at ``start``, which may be negative."""
-        image = np.empty((len(self._channels), *self.patch), np.float32)
-        image[:] = self._fill
-        source, target = [slice(None)], [slice(None)]
-        for first, side, whole in zip(start, self.patch, self._channels.shape[1:], strict=True):
-            low, high = max(first, 0), min(first + side, whole)
-            source.append(slice(low, high))
-            target.append(slice(low - first, high - first))
-        image[tuple(target)] = self._channels[tuple(source)]
         return image
 
 
@@ -151,10 +139,11 @@ def predict_windows(
     plan = WindowSettings.of(settings)
     check_channels(network, len(channels))
     mirroring = Mirroring.of(settings, network.dimensions, samples)
+    borders = Borders.of(settings, len(channels))
     patch = _patch(network, plan, channels.shape[1:])
     reporter.progress("inference", 0.0)
     while True:
-        windows = _Windows(network, channels, patch, plan, mask)
+        windows = _Windows(network, channels, patch, plan, borders, mask)
 
         def shrink(patch: tuple[int, ...] = patch) -> None:
             if plan.adapt_patch:
@@ -229,20 +218,11 @@ def _plan(
     return volumes, blender
 
 
-def _sides(network: Network, longest: int) -> range:
-    """The lengths up to ``longest`` that a side of the network's input may have."""
-    step = network.divisible_by
-    first = network.remainder or step
-    while first <= 2 * network.margin:
-        first += step
-    return range(first, longest + 1, step)
-
-
 def _patch(network: Network, plan: WindowSettings, size: Sequence[int]) -> tuple[int, ...]:
     """The patch (k, j, i) for a volume of ``size``; raises ModelError if the network cannot take it."""
     patch = []
     for side, whole in zip(reversed(plan.patch), size, strict=True):
-        sides = _sides(network, side)
+        sides = allowed_sides(network, side)
         if side not in sides:
             remainder = f" plus {network.remainder}" if network.remainder else ""
             raise ModelError(
@@ -260,7 +240,8 @@ def _shrink(network: Network, patch: tuple[int, ...], reporter: Reporter) -> Non
     """Raise _SmallerPatch with sides about half as long, unless the patch is too small already."""
     smaller = tuple(
         max(
-            (length for length in _sides(network, side) if length <= max(side / 2, _LEAST_SIDE)), default=side
+            (length for length in allowed_sides(network, side) if length <= max(side / 2, _LEAST_SIDE)),
+            default=side,
         )
         for side in patch
     )
@@ -268,13 +249,3 @@ def _shrink(network: Network, patch: tuple[int, ...], reporter: Reporter) -> Non
         text = " x ".join(str(side) for side in reversed(smaller))
         reporter.warning("memory", f"Out of memory; beginning again with windows of {text} voxels.")
         raise _SmallerPatch(smaller)
-
-
-def _fill(fill: float | tuple[float, ...], channels: int) -> np.ndarray:
-    values = np.ravel(np.asarray(fill, np.float32))
-    if len(values) not in (1, channels):
-        raise ModelError(
-            f"The model card's inference.fill has {len(values)} values for {channels} inputs.",
-            hint="Give one value, or one for each input.",
-        )
-    return values[:, None, None, None]
