@@ -17,6 +17,7 @@ from typing import Any
 from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.protocol import Event, Reporter, line_sink
 
+from SegDLTrainingLib.analysis import command_line as analysis
 from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
 from SegDLTrainingLib.recipes import list_recipes, load_recipe
 from SegDLTrainingLib.svcca import command_line as svcca
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--spacing", type=float, nargs=3, default=(1.5, 1.5, 3.0), metavar="MM")
     phantom.add_argument("--tumours", type=int, default=1, help="how many")
 
+    analysis.add_arguments(_command(commands, "analyse", analysis.run, "gather figures by group, or masks"))
     svcca.add_arguments(_command(commands, "svcca", svcca.run, "compare what layers of networks represent"))
     return parser
 

@@ -13,6 +13,7 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.protocol import Reporter
 from torch import nn
 
+from SegDLTrainingLib.pictures import pyplot
 from SegDLTrainingLib.svcca.activations import layer_maps, paired_points
 from SegDLTrainingLib.svcca.similarity import svcca
 
@@ -87,7 +88,7 @@ def _score(a: torch.Tensor, b: torch.Tensor, share: float, squared: bool, most_p
 
 def draw_heat_map(result: Similarities, path: Path, title: str) -> None:
     """PNG of all pairs; raises InputError if matplotlib is not installed."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(
         figsize=(2 + 0.22 * len(result.columns) + 2, 1.5 + 0.22 * len(result.rows) + 1), dpi=110
     )
@@ -102,7 +103,7 @@ def draw_heat_map(result: Similarities, path: Path, title: str) -> None:
 
 def draw_curves(result: Similarities, path: Path, title: str) -> None:
     """PNG with one line a layer over the stages of training, from the first layer (dark) to the last."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(7, 4.5), dpi=110)
     colours = plt.get_cmap("viridis")(np.linspace(0, 1, max(len(result.rows), 2)))
     for name, row, colour in zip(result.rows, result.values, colours, strict=False):
@@ -122,17 +123,3 @@ def stages_in(folder: Path) -> Sequence[Path]:
             f"{folder} holds no *.safetensors.", hint="Give the folder with the weights of several epochs."
         )
     return files
-
-
-def _pyplot():  # type: ignore[no-untyped-def]
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise InputError(
-            "Pictures need matplotlib, which is not installed.",
-            hint="pip install matplotlib; the CSV table is written without it.",
-        ) from error
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
