@@ -91,15 +91,18 @@ class Reporter:
             self._spans[name] = (start / total, weight / total)
             start += weight
 
-    def progress(self, stage: str, fraction: float) -> None:
-        """``fraction`` (0..1) is of this stage; raises Cancelled if the user asked to stop."""
+    def progress(self, stage: str, fraction: float, **details: Any) -> None:
+        """``fraction`` (0..1) is of this stage; raises Cancelled if the user asked to stop.
+
+        ``details`` are further fields of the event, or a better ``eta_s``.
+        """
         self.check()
         start, span = self._spans.get(stage, (0.0, 1.0))
         whole = max(self._fraction, min(1.0, start + span * min(max(fraction, 0.0), 1.0)))
         self._fraction = whole
         elapsed = time.monotonic() - self._started
         eta = round(elapsed * (1 - whole) / whole, 1) if whole > 0.01 else None
-        self.emit("progress", stage=stage, fraction=round(whole, 4), eta_s=eta)
+        self.emit("progress", **{"stage": stage, "fraction": round(whole, 4), "eta_s": eta, **details})
 
     def log(self, text: str) -> None:
         self.emit("log", text=text)

@@ -1,67 +1,67 @@
-"""Fit a network after a recipe: batches, loss, averaged weights, validation, best weights kept.
+"""Fit a network after a recipe: epochs of steps, averaged weights, validation, kept weights, checkpoints.
 
-Everything random follows from the recipe's seed, so the same machine and thread count give the same weights.
+Everything random follows from the recipe's seed and the number of the step, and a checkpoint holds all else,
+so a training that was interrupted at any moment ends with the weights of one that was not.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from SegDLEngine.errors import Cancelled
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib.augmentation import Augmentation
-from SegDLTrainingLib.live_tumours import LiveTumours
-from SegDLTrainingLib.losses import PrivilegedDice, soft_dice
-from SegDLTrainingLib.package import write_weights
-from SegDLTrainingLib.phantom_cases import PreparedVolume
+from SegDLTrainingLib.averaging import WeightAverage
+from SegDLTrainingLib.checkpoint import (
+    Position,
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
+from SegDLTrainingLib.curves import write_history
+from SegDLTrainingLib.phase import Phase
+from SegDLTrainingLib.preparing import digest
+from SegDLTrainingLib.processes import Processes
 from SegDLTrainingLib.recipes import Recipe
-from SegDLTrainingLib.sampling import SliceSampler
-from SegDLTrainingLib.schedules import build_schedule
+from SegDLTrainingLib.schedules import stagnates, values
+from SegDLTrainingLib.volumes import PreparedVolume
 
-KEPT_FILE = "kept.safetensors"
-HISTORY_FILE = "history.json"
+KEPT_FILES = "kept-*.safetensors"
+CHECKPOINT_SECONDS = 600.0
+
+State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """``state``: the averaged weights; ``history``: one row an epoch; ``kept``: the row of ``state``.
+    """``state``: the kept, averaged weights; ``history``: one row an epoch; ``kept``: the row of ``state``.
 
-    The recipe's ``training.keep`` says which weights: the "best" on the validation slices or the "last".
+    The recipe's ``training.keep`` says which weights: the "best" of ``training.monitor`` or the "last".
     """
 
-    state: dict[str, torch.Tensor]
-    history: list[dict[str, float]]
-    kept: dict[str, float]
+    state: State
+    history: list[dict[str, Any]]
+    kept: dict[str, Any]
 
 
-class WeightAverage:
-    """Exponential moving average of weights and batch-norm statistics."""
+@dataclass(frozen=True)
+class Machine:
+    """Where a training runs; the weights do not depend on it, but for rounding.
 
-    def __init__(self, network: torch.nn.Module, decay: float):
-        self.network = copy.deepcopy(network).eval()
-        self._decay = decay
-        self._count = 0
+    ``loaders``: threads that draw batches ahead.
+    """
 
-    @torch.no_grad()
-    def update(self, network: torch.nn.Module) -> None:
-        self._count += 1
-        keep = min(self._decay, self._count / (self._count + 10))
-        for mine, theirs in zip(
-            self.network.state_dict().values(), network.state_dict().values(), strict=True
-        ):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - keep)
-            else:
-                mine.copy_(theirs)
+    device: str = "cpu"
+    processes: Processes = field(default_factory=Processes)
+    loaders: int = 0
 
 
 def fit(
@@ -70,116 +70,173 @@ def fit(
     validation: Sequence[PreparedVolume],
     folder: str | Path,
     reporter: Reporter,
-    device: str = "cpu",
+    machine: Machine | None = None,
     initial: Mapping[str, torch.Tensor] | None = None,
 ) -> FitResult:
-    """Train and return the weights; ``kept.safetensors`` and ``history.json`` in ``folder`` follow.
+    """Train and return the weights; checkpoint, kept weights and curve of the training are in ``folder``.
 
-    ``initial`` weights are where training starts, random ones by default.  Raises Cancelled when the reporter
-    is told to stop; what was kept until then stays in ``folder``.
+    A checkpoint of the same recipe and cases in ``folder`` is continued.  ``initial`` weights are where a new
+    training starts, random ones by default.  Raises Cancelled, after writing a checkpoint, when the reporter
+    is told to stop; SegDLError when the loss is no number or the disk is full, keeping the last checkpoint.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    card, settings = recipe.card, recipe["training"]
-    network = build_network(card["network"]["name"], card["network"]["options"]).to(device)
-    if initial is not None:
-        network.load_state_dict(initial)
-    average = WeightAverage(network, settings["weight_average"])
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    schedule = build_schedule(recipe["schedule"])
-    loss_of = PrivilegedDice(**recipe["loss"])
-    augment = Augmentation(**recipe["augmentation"])
-    context = card["inference"]["context"]
-    live = None
-    if recipe["sampling"].get("live_share"):
-        live = LiveTumours(card["preprocessing"], recipe["sampling"]["live_diameter_mm"])
-    sampler = SliceSampler(training, context, recipe["sampling"], recipe.seed, live)
-    checks = _validation_batches(validation, context, recipe)
-    history: list[dict[str, float]] = []
-    kept: dict[str, float] = {}
-    steps = int(settings["steps_per_epoch"])
-    for epoch in range(int(settings["epochs"])):
-        started, total = time.perf_counter(), 0.0
-        network.train()
-        for step in range(steps):
-            number = epoch * steps + step
-            rate = schedule(epoch + step / steps)
-            images, masks = augment(*sampler.batch(number), seed=recipe.seed + number)
-            total += _step(
-                network, optimiser, images.to(device), masks.to(device), loss_of, epoch, rate, settings
-            )
-            average.update(network)
-            reporter.progress("training", (number + 1) / (steps * int(settings["epochs"])))
-        row = {
-            "epoch": epoch,
-            "loss": total / steps,
-            "rate": rate,
-            **_validate(average.network, checks, device),
-        }
-        row["seconds"] = time.perf_counter() - started
-        history.append({key: round(value, 6) for key, value in row.items()})
-        better = not kept or row["validation_dice"] >= kept["validation_dice"]
-        if better or settings["keep"] == "last":
-            kept = history[-1]
-            write_weights(average.network.state_dict(), folder / KEPT_FILE)
-            state = {key: value.clone() for key, value in average.network.state_dict().items()}
-        _write_history(history, folder / HISTORY_FILE)
-        reporter.log(
-            f"epoch {epoch + 1}: loss {row['loss']:.4f}, validation Dice {row['validation_dice']:.4f}, "
-            f"{row['seconds']:.0f} s"
+    run = _Fit(recipe, training, validation, Path(folder), reporter, machine or Machine(), initial)
+    return run.to_the_end()
+
+
+class _Fit:
+    """One training: network, averaged network, optimiser and position, which together are the checkpoint."""
+
+    def __init__(
+        self, recipe: Recipe, training: Sequence[PreparedVolume], validation: Sequence[PreparedVolume],
+        folder: Path, reporter: Reporter, machine: Machine, initial: Mapping[str, torch.Tensor] | None,
+    ):  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._reporter, self._machine = folder, reporter, machine
+        self._recipes = recipe.phases
+        self._cases = (training, validation)
+        names = [[volume.name for volume in part] for part in self._cases]
+        self._identity = f"{recipe.identity}-{digest(names)}"
+        torch.manual_seed(recipe.seed)
+        network = recipe.card["network"]
+        self._network = build_network(network["name"], network["options"]).to(machine.device)
+        if initial is not None:
+            self._network.load_state_dict(initial)
+        self._all_steps = sum(
+            int(phase["training"]["epochs"]) * int(phase["training"]["steps_per_epoch"])
+            for phase in self._recipes
         )
-    return FitResult(state, history, kept)
+        self._position = Position()
+        self._kept: State = {}
+        self._checkpoint = load_checkpoint(folder, self._identity)
+        if self._checkpoint is not None:
+            self._position = self._checkpoint.position
+            self._network.load_state_dict(self._checkpoint.module("network"))
+            if self._position.kept_file:
+                self._kept, _ = read_tensors(folder / self._position.kept_file)
+            reporter.log(f"Continuing after step {self._position.number} of {self._all_steps}.")
+        self._saved = self._started = time.monotonic()
+        self._number_at_start = self._position.number
+
+    def to_the_end(self) -> FitResult:
+        position = self._position
+        while True:
+            self._phase = self._enter_phase()
+            try:
+                while position.epoch < self._phase.epochs:
+                    self._epoch()
+            finally:
+                self._phase.close()
+            if position.phase + 1 == len(self._recipes):
+                return FitResult(self._kept, position.history, position.kept)
+            position.phase, position.epoch, position.step = position.phase + 1, 0, 0
+
+    def _enter_phase(self) -> Phase:
+        """Build the phase of the position; a later phase starts from the weights that the last one kept."""
+        position, checkpoint = self._position, self._checkpoint
+        self._checkpoint = None
+        if checkpoint is None and position.phase > 0:
+            self._network.load_state_dict(self._kept)
+            position.kept = {}
+        recipe = self._recipes[position.phase]
+        machine = self._machine
+        phase = Phase(
+            recipe, self._network, *self._cases, machine.device, machine.processes, machine.loaders,
+            self._reporter,
+        )  # fmt: skip
+        self._average = WeightAverage(self._network, recipe["training"].get("weight_average", 0.0))
+        if checkpoint is not None:
+            self._average.network.load_state_dict(checkpoint.module("average"))
+            self._average.count = checkpoint.extra["averaged"]
+            phase.optimiser.load_state_dict(checkpoint.optimiser())
+            phase.precision.restore(checkpoint.extra["scaler"])
+        return phase
+
+    def _epoch(self) -> None:
+        position, phase = self._position, self._phase
+        began = time.perf_counter()
+        rows = [row for row in position.history if row["phase"] == position.phase]
+        phase.begin_epoch()
+        while position.step < phase.steps:
+            epoch = position.epoch + position.step / phase.steps
+            rate = phase.schedule(epoch, rows)
+            last = position.number + phase.steps * (phase.epochs - position.epoch) - position.step - 1
+            loss = phase.step(position.number, last, epoch, rate)
+            self._average.update(self._network)
+            position.step += 1
+            position.number += 1
+            position.total += loss
+            self._after_step(loss, rate)
+        rate = phase.schedule(position.epoch + (phase.steps - 1) / phase.steps, rows)
+        row = {"epoch": len(position.history), "phase": position.phase, "loss": position.total / phase.steps,
+               "rate": rate}  # fmt: skip
+        if (position.epoch + 1) % phase.validation.every == 0 or position.epoch + 1 == phase.epochs:
+            row.update(phase.validation(self._average.network, position.epoch))
+        row["seconds"] = time.perf_counter() - began
+        self._end_epoch({key: round(value, 6) for key, value in row.items()})
+
+    def _after_step(self, loss: float, rate: float) -> None:
+        """Report; stop with a checkpoint if asked to; write one from time to time."""
+        position, phase, processes = self._position, self._phase, self._machine.processes
+        done = position.number - self._number_at_start
+        seconds = (time.monotonic() - self._started) / done * (self._all_steps - position.number)
+        asked = False
+        try:
+            self._reporter.progress(
+                "training", position.number / self._all_steps, eta_s=round(seconds, 1),
+                epoch=len(position.history) + 1, step=position.step, steps=phase.steps, loss=loss, rate=rate,
+            )  # fmt: skip
+        except Cancelled:
+            asked = True
+        every = int(phase.settings.get("checkpoint_steps", 0))
+        overdue = time.monotonic() - self._saved > CHECKPOINT_SECONDS
+        asked_by, due = processes.sum([asked, processes.first and overdue], self._machine.device)
+        if asked_by or due or (every and position.number % every == 0):
+            self._save()
+        if asked_by:
+            raise Cancelled(
+                f"Stopped after step {position.number} of {self._all_steps}; a checkpoint was written.",
+                hint="The same command goes on from here.",
+            )
+
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        position, phase = self._position, self._phase
+        position.history.append(row)
+        metric = phase.settings.get("monitor", "validation_dice")
+        best = values([position.kept], metric)
+        now = values([row], metric)
+        better = not position.kept or (bool(now) and (not best or now[0] <= best[0]))
+        if better or phase.settings["keep"] == "last":
+            position.kept = row
+            position.kept_file = KEPT_FILES.replace("*", f"{position.number:08d}")
+            self._kept = {key: value.clone() for key, value in self._average.network.state_dict().items()}
+            if self._machine.processes.first:
+                write_tensors(self._folder / position.kept_file, self._kept, {"row": json.dumps(row)})
+        position.epoch, position.step, position.total = position.epoch + 1, 0, 0.0
+        rules = phase.settings.get("early_stopping")
+        rows = [entry for entry in position.history if entry["phase"] == position.phase]
+        if rules and stagnates(
+            rows, rules.get("metric", metric), int(rules["patience"]), float(rules.get("min_delta", 0.0))
+        ):
+            position.epoch = phase.epochs
+        self._save()
+        if self._machine.processes.first:
+            write_history(position.history, self._folder)
+        self._reporter.emit("log", text=_summary(row), row=row)
+
+    def _save(self) -> None:
+        """Write the checkpoint, then remove kept weights that it no longer names."""
+        if not self._machine.processes.first:
+            return
+        position = self._position
+        modules = {"network": self._network, "average": self._average.network}
+        extra = {"averaged": self._average.count, "scaler": self._phase.precision.state()}
+        save_checkpoint(self._folder, self._identity, position, modules, self._phase.optimiser, extra)
+        for path in self._folder.glob(KEPT_FILES):
+            if path.name != position.kept_file:
+                path.unlink(missing_ok=True)
+        self._saved = time.monotonic()
 
 
-def _step(
-    network: torch.nn.Module, optimiser: torch.optim.Optimizer, images: torch.Tensor, masks: torch.Tensor,
-    loss_of: PrivilegedDice, epoch: int, rate: float, settings: dict[str, Any],
-) -> float:  # fmt: skip
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=settings.get("bfloat16", True)):
-        logits = network(images)
-    loss = loss_of(logits.float(), masks, epoch)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), settings["gradient_clip"])
-    optimiser.step()
-    return float(loss.detach())
-
-
-def _validation_batches(
-    validation: Sequence[PreparedVolume], context: Sequence[int], recipe: Recipe
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    if not validation:
-        return []
-    sampler = SliceSampler(validation, context, {**recipe["sampling"], "slice_zoom": 0.0}, recipe.seed + 1)
-    count = -(-int(recipe["training"]["validation_slices"]) // int(recipe["sampling"]["batch"]))
-    return [sampler.batch(number) for number in range(count)]
-
-
-@torch.no_grad()
-def _validate(
-    network: torch.nn.Module, batches: Sequence[tuple[torch.Tensor, torch.Tensor]], device: str
-) -> dict[str, float]:
-    """Dice of the thresholded slices, pooled, and the soft Dice."""
-    overlap = sizes = 0.0
-    soft = []
-    for images, masks in batches:
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-            logits = network(images.to(device))
-        probability = torch.sigmoid(logits.float()).cpu()
-        soft.append(float(soft_dice(probability, masks)))
-        found = probability >= 0.5
-        overlap += 2 * float((found * masks).sum())
-        sizes += float(found.sum() + masks.sum())
-    return {
-        "validation_dice": (overlap + 1) / (sizes + 1),
-        "validation_soft_dice": sum(soft) / max(len(soft), 1),
-    }
-
-
-def _write_history(history: list[dict[str, float]], path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+def _summary(row: Mapping[str, Any]) -> str:
+    dice = f", validation Dice {row['validation_dice']:.4f}" if "validation_dice" in row else ""
+    return f"epoch {row['epoch'] + 1}: loss {row['loss']:.4f}{dice}, {row['seconds']:.0f} s"

@@ -16,9 +16,9 @@ from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.preprocessing.registry import PreparedCase, run_steps
 
-from SegDLTrainingLib.phantom_cases import PreparedVolume
 from SegDLTrainingLib.synthesis.space import EVERYWHERE, Box, Space, smooth_maximum
 from SegDLTrainingLib.synthesis.tumours import choose_kind, fill_tumour, largest_part, tumour_shape
+from SegDLTrainingLib.volumes import PreparedVolume
 
 AERATED_HU = (-985.0, -500.0)
 TRIES = 200
@@ -50,26 +50,27 @@ class LiveTumours:
     def insert(self, volume: PreparedVolume, rng: np.random.Generator) -> Insertion | None:
         """A tumour somewhere in the lungs of ``volume``, which stays unchanged; None if none fits."""
         diameter = float(np.exp(rng.uniform(*np.log(self._diameters))))
-        centre = self._aerated_voxel(volume.image, rng)
+        grey = volume.image[0]
+        centre = self._aerated_voxel(grey, rng)
         if centre is None:
             return None
         reach = np.ceil((0.85 * diameter + 4) / np.asarray(self._spacing[::-1])).astype(int)
         low = np.maximum(centre - reach, 0)
-        high = np.minimum(centre + reach + 1, volume.image.shape)
+        high = np.minimum(centre + reach + 1, grey.shape)
         box: Box = tuple(slice(*pair) for pair in zip(low, high, strict=True))  # type: ignore[assignment]
-        values = self._hu(volume.image[box])
+        values = self._hu(grey[box])
         space = Space(Grid(values.shape[::-1], self._spacing), rng)
         middle = ((centre - low) * self._spacing[::-1])[::-1]
         shape = tumour_shape(space, EVERYWHERE, middle, diameter / 2, rng)
         invasion = rng.uniform(0, 2.5) if rng.random() < 0.7 else rng.uniform(2.5, 10)
         shape = largest_part(smooth_maximum(shape, self._lung_distance(values) - invasion, 3.0))
-        air = volume.image[box] <= 0
+        air = grey[box] <= 0
         mask = (shape < rng.uniform(0.3, 1.2)) & ~(air & (shape > -2))
         if mask.sum() * volume.voxel_ml < 0.15:
             return None
         fill_tumour(values, space, EVERYWHERE, shape, diameter / 2, choose_kind(diameter, rng), True, rng)
-        image = np.where(air & ~mask, volume.image[box], self._grey(values, space.grid))
-        return Insertion(box, image, np.maximum(mask, volume.mask[box]).astype(np.uint8))
+        image = np.where(air & ~mask, grey[box], self._grey(values, space.grid))
+        return Insertion(box, image, np.maximum(mask, volume.labels[box] > 0).astype(np.uint8))
 
     def _aerated_voxel(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
         for _ in range(TRIES):

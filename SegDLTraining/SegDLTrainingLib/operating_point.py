@@ -19,7 +19,7 @@ from SegDLEngine.inference.runtime import choose_runtime
 from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib.phantom_cases import PreparedVolume
+from SegDLTrainingLib.volumes import PreparedVolume
 
 CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -30,7 +30,7 @@ def predict_volumes(
     """Probability (k, j, i) of each volume, as the engine computes it."""
     runtime = choose_runtime(device, "auto")
     for volume in volumes:
-        channels = volume.image.astype(np.float32)[None]
+        channels = np.asarray(volume.image, dtype=np.float32)
         yield predict(network, channels, card["inference"], runtime, Reporter()).probability[0]
 
 
@@ -46,11 +46,11 @@ def operating_points(
     dices: dict[float, list[float]] = {value: [] for value in candidates}
     for volume, probability in zip(volumes, probabilities, strict=True):
         for value, row in rows.items():
-            found = _components(probability >= value, volume, card, rules)
+            found = _components(probability >= value, volume, rules)
             _count(row, found, volume)
-            if volume.mask.any():
-                overlap = 2 * (found & (volume.mask > 0)).sum()
-                dices[value].append(float(overlap / (found.sum() + volume.mask.sum())))
+            if volume.labels.any():
+                overlap = 2 * (found & (volume.labels > 0)).sum()
+                dices[value].append(float(overlap / (found.sum() + (volume.labels > 0).sum())))
     for value, row in rows.items():
         row["dice"] = round(float(np.mean(dices[value])), 4) if dices[value] else 0.0
         recall = row["found"] / max(row["tumours"], 1)
@@ -70,19 +70,13 @@ def _empty_row(threshold: float) -> dict[str, float]:
     return {"threshold": threshold, "tumours": 0, "found": 0, "right": 0, "wrong": 0, "false_ml": 0.0}
 
 
-def _components(
-    inside: np.ndarray,
-    volume: PreparedVolume,
-    card: Mapping[str, Any],
-    rules: Sequence[Mapping[str, Any]],
-) -> np.ndarray:
-    spacing = next(step["spacing"] for step in card["preprocessing"] if step["step"] == "canonical")
-    grid = Grid(inside.shape[::-1], tuple(spacing))
+def _components(inside: np.ndarray, volume: PreparedVolume, rules: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    grid = Grid(inside.shape[::-1], volume.spacing)
     return postprocess(Image(inside.astype(np.uint8), grid), {}, rules).array > 0
 
 
 def _count(row: dict[str, float], found: np.ndarray, volume: PreparedVolume) -> None:
-    tumours = cc3d.connected_components(volume.mask, connectivity=26)
+    tumours = cc3d.connected_components(volume.labels > 0, connectivity=26)
     parts = cc3d.connected_components(found, connectivity=26)
     met = found & (tumours > 0)
     right = np.unique(parts[met])

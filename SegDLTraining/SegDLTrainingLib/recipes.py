@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sysconfig
 from collections.abc import Mapping
@@ -33,6 +34,27 @@ class Recipe:
     @property
     def seed(self) -> int:
         return int(self.data["seed"])
+
+    @property
+    def phases(self) -> list[Recipe]:
+        """The recipe of each phase: its changes to the whole, table by table; one phase by default."""
+        changes = self.data.get("phases") or [{}]
+        whole = {key: value for key, value in self.data.items() if key != "phases"}
+        return [Recipe(_merged(whole, change)) for change in changes]
+
+    @property
+    def validation(self) -> dict[str, Any]:
+        """``mode`` and constants of the validation, see ``validation.Validation``."""
+        training = self.data["training"]
+        slices, batch = training.get("validation_slices", 96), self.data["sampling"]["batch"]
+        return {"mode": "batches", "batches": -(-slices // batch), **training.get("validation", {})}
+
+    @property
+    def identity(self) -> str:
+        """Names everything that decides about the weights; two trainings of one identity can be one."""
+        free = ("id", "title", "report", "extends", "schema")
+        content = {key: value for key, value in self.data.items() if key not in free}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def with_epochs(self, epochs: int) -> Recipe:
         """The same recipe with another length; a schedule that spans the training is stretched with it."""

@@ -10,11 +10,13 @@ from SegDLEngine.errors import Cancelled
 from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.models.package import verify
 from SegDLEngine.protocol import Reporter
+from SegDLTrainingLib.checkpoint import CHECKPOINT_FILE
 from SegDLTrainingLib.command_line import main
-from SegDLTrainingLib.fit import HISTORY_FILE, KEPT_FILE, fit
+from SegDLTrainingLib.curves import CSV_FILE, HISTORY_FILE
+from SegDLTrainingLib.fit import fit
 from SegDLTrainingLib.package import export_package
-from SegDLTrainingLib.phantom_cases import PreparedVolume
 from SegDLTrainingLib.recipes import Recipe, licence_text, load_recipe
+from SegDLTrainingLib.volumes import PreparedVolume
 
 TINY_NETWORK = {"in_channels": 5, "filters": 4, "depth": 3, "dropout": 0.1, "normalisation": "batch"}
 
@@ -35,7 +37,8 @@ def bright_discs(seed: int) -> PreparedVolume:
     at = rng.uniform(10, 22, 2)
     ball = (2.0 * (k - 6)) ** 2 + (j - at[0]) ** 2 + (i - at[1]) ** 2 < 49
     image = 0.15 + 0.05 * rng.standard_normal(ball.shape) + 0.6 * ball
-    return PreparedVolume(np.clip(image, 0.01, 1).astype(np.float16), ball.astype(np.uint8), 0.012)
+    image = np.clip(image, 0.01, 1).astype(np.float16)[None]
+    return PreparedVolume(image, ball.astype(np.uint8), (2.0, 2.0, 3.0), str(seed))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,14 +70,15 @@ def test_training_reports_its_progress_and_keeps_curve_and_weights(trained):
     fractions = [event["fraction"] for event in events if event["event"] == "progress"]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
     assert json.loads((folder / HISTORY_FILE).read_text())[-1] == result.history[-1]
-    assert {path.name for path in folder.iterdir()} == {KEPT_FILE, HISTORY_FILE}
+    kept = f"kept-{12 * (result.kept['epoch'] + 1):08d}.safetensors"
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT_FILE, CSV_FILE, HISTORY_FILE, kept}
 
 
 def test_training_is_reproducible(trained, tmp_path):
     _, result, _ = trained
     volumes = [bright_discs(seed) for seed in range(4)]
-    again = fit(tiny_recipe().with_epochs(1), volumes, volumes[:2], tmp_path, Reporter())
-    third = fit(tiny_recipe().with_epochs(1), volumes, volumes[:2], tmp_path, Reporter())
+    again = fit(tiny_recipe().with_epochs(1), volumes, volumes[:2], tmp_path / "again", Reporter())
+    third = fit(tiny_recipe().with_epochs(1), volumes, volumes[:2], tmp_path / "third", Reporter())
     assert all(torch.equal(again.state[name], third.state[name]) for name in again.state)
     assert set(again.state) == set(result.state)
 

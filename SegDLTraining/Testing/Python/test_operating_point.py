@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from SegDLTrainingLib.operating_point import best_threshold, operating_points
-from SegDLTrainingLib.phantom_cases import PreparedVolume
+from SegDLTrainingLib.volumes import PreparedVolume
 
 CARD = {
     "preprocessing": [{"step": "canonical", "spacing": [2.0, 2.0, 3.0]}],
@@ -23,12 +23,12 @@ def volume() -> PreparedVolume:
     image[mask > 0] = 0.65
     image[2:8, 15:20, 15:20] = 0.45
     image[9, 0, 0] = 0.9
-    return PreparedVolume(image, mask, 0.012)
+    return PreparedVolume(image[None], mask, (2.0, 2.0, 3.0))
 
 
 def test_counts_tumours_and_false_components_at_each_threshold():
     case = volume()
-    rows = {row["threshold"]: row for row in operating_points([case.image], [case], CARD)}
+    rows = {row["threshold"]: row for row in operating_points([case.image[0]], [case], CARD)}
     assert (rows[0.3]["found"], rows[0.3]["right"], rows[0.3]["wrong"]) == (1, 1, 1)
     assert rows[0.3]["false_ml"] == pytest.approx(6 * 25 * 0.012)
     assert (rows[0.6]["found"], rows[0.6]["wrong"], rows[0.6]["dice"]) == (1, 0, 1.0)
@@ -38,5 +38,5 @@ def test_counts_tumours_and_false_components_at_each_threshold():
 
 def test_best_threshold_is_the_middle_of_the_best():
     case = volume()
-    assert best_threshold(operating_points([case.image], [case], CARD)) == 0.6
+    assert best_threshold(operating_points([case.image[0]], [case], CARD)) == 0.6
     assert best_threshold([{"threshold": t, "f1": f} for t, f in ((0.2, 0.5), (0.4, 0.8), (0.6, 0.7))]) == 0.4
