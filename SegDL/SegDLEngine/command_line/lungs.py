@@ -1,4 +1,4 @@
-"""``segdl lungs``: the lung region of a chest CT as a mask, and a report about it."""
+"""``segdl lungs``: the lung region of a chest CT as a mask, found in one of three ways, and a report."""
 
 from __future__ import annotations
 
@@ -11,21 +11,40 @@ from typing import Any
 from SegDLEngine.command_line.evaluate import label_values
 from SegDLEngine.errors import InputError
 
-METHODS = ("classical",)
+METHODS = ("classical", "watershed", "unet")
+LUNG_MODEL = "lungs-r231-unet2d"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "lungs",
-        help="isolate the lung region of a chest CT",
-        description="Isolate the region of a chest CT in which lung tumours are sought: both lungs, mirrored "
-        "about the spine, with a margin. Research software, not for clinical use.",
+        help="isolate the lungs of a chest CT, or compare the ways to do it",
+        description="The classical method isolates the region of a chest CT in which lung tumours are "
+        "sought: both lungs, mirrored about the spine, with a margin. The methods watershed and unet give "
+        "the lungs themselves; unet needs a model with installed weights. Research software, not for "
+        "clinical use.",
     )
     parser.add_argument("ct", help="image file or DICOM folder, in HU")
-    parser.add_argument("output", help="mask of the region: .nrrd, .nii.gz, .nii or .mha")
-    parser.add_argument("--method", default="classical", help=f"one of: {', '.join(METHODS)} (default)")
-    parser.add_argument("--lungs", metavar="PATH", help="mask of the lungs before mirroring and margin")
-    parser.add_argument("--report", metavar="PATH", help="volumes, times and spine axis, .json")
+    parser.add_argument(
+        "output",
+        nargs="?",
+        help="mask of the region: .nrrd, .nii.gz, .nii or .mha; with --compare a table: .csv or .json",
+    )
+    parser.add_argument(
+        "--method", default="classical", help=f"one of: {', '.join(METHODS)}; classical if absent"
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="print volume, time and Dice of the lungs of all methods"
+    )
+    parser.add_argument("--json", action="store_true", help="with --compare: print JSON")
+    parser.add_argument("--model", default=LUNG_MODEL, help=f"for unet: id or package ({LUNG_MODEL})")
+    parser.add_argument("--device", default="auto", help="for unet: auto (default), cpu, cuda, cuda:0 or mps")
+    parser.add_argument(
+        "--lungs",
+        metavar="PATH",
+        help="mask of the lungs before mirroring and margin; of unet 1 right, 2 left",
+    )
+    parser.add_argument("--report", metavar="PATH", help="volumes, times, spine axis of classical; .json")
     parser.add_argument("--reference", metavar="PATH", help="labelmap to compare with, on the grid of the CT")
     parser.add_argument(
         "--reference-values",
@@ -44,11 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.reference_values and not arguments.reference:
         raise InputError("--reference-values needs --reference.", code="usage")
+    if arguments.compare:
+        from SegDLEngine.command_line.lungs_compare import run_comparison
+
+        return run_comparison(arguments)
+    if not arguments.output or arguments.json:
+        cause = "No output is named." if not arguments.output else "--json belongs to --compare."
+        raise InputError(cause, hint="Name the file of the mask, or ask for --compare.", code="usage")
     from SegDLEngine.images.checks import check_image
     from SegDLEngine.images.reading import read_image, read_labels
     from SegDLEngine.images.writing import output_extension, write_image
     from SegDLEngine.outputs import OutputFiles
-    from SegDLEngine.preprocessing.lungs.isolation import isolate_lungs
+    from SegDLEngine.preprocessing.lungs.methods import find_lungs
 
     for path in filter(None, (arguments.output, arguments.lungs)):
         output_extension(Path(path))
@@ -61,38 +87,41 @@ def run(arguments: argparse.Namespace) -> int:
     image = read_image(arguments.ct, modality="CT", unit="HU", warn=_warn)
     check_image(image, "CT", modality="CT", unit="HU")
 
-    isolation = isolate_lungs(image)
-    report = {"method": arguments.method, **isolation.report}
+    found = find_lungs(image, arguments.method, model=arguments.model, device=arguments.device)
+    report = {"method": arguments.method, **found.report}
     if labels is not None:
-        report["reference"] = _compare(isolation, labels, values)
+        report["reference"] = _compare(found, labels, values)
     for warning in report["warnings"]:
         _warn(warning["code"], warning["text"])
     with outputs:
-        write_image(isolation.mask, outputs.path("mask"))
+        write_image(found.mask, outputs.path("mask"))
         if "lungs" in outputs:
-            write_image(isolation.lungs, outputs.path("lungs"))
+            write_image(found.lungs, outputs.path("lungs"))
         if "report" in outputs:
             outputs.path("report").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print("\n".join(summary(report)))
     return 0
 
 
-def _compare(isolation: Any, labels: Any, values: list[list[int] | None]) -> list[dict[str, Any]]:
+def _compare(found: Any, labels: Any, values: list[list[int] | None]) -> list[dict[str, Any]]:
     import numpy as np
 
     from SegDLEngine.preprocessing.lungs.agreement import agreement
 
     every = [int(value) for value in np.unique(labels.array) if value]
-    return [agreement(isolation, labels, chosen or every) for chosen in values or [every]]
+    return [agreement(found, labels, chosen or every) for chosen in values or [every]]
 
 
 def summary(report: dict[str, Any]) -> list[str]:
     """The report in a few lines."""
+    couch = ""
+    if "couch_found" in report:
+        couch = f"couch {'found' if report['couch_found'] else 'not found'}, "
     lines = [
-        f"lungs {report['lungs_ml']:.0f} ml, region {report['mask_ml']:.0f} ml, "
-        f"couch {'found' if report['couch_found'] else 'not found'}, {report['seconds']['total']:.2f} s"
+        f"lungs {report['lungs_ml']:.0f} ml, region {report['mask_ml']:.0f} ml, {couch}"
+        f"{report['seconds']['total']:.2f} s"
     ]
-    axis = report["spine_axis"]
+    axis = report.get("spine_axis")
     if axis is not None:
         lines.append(
             f"spine axis in {len(axis['columns'])} slices, "

@@ -55,14 +55,13 @@ def test_mask_lungs_and_report_are_written_and_summed_up(files, tmp_path, capsys
     assert "coverage 1.0000" in printed
 
 
-@pytest.mark.parametrize("method", ["watershed", "unet", "magic"])
-def test_another_method_is_refused_with_what_there_is(files, tmp_path, method, capsys):
+def test_another_method_is_refused_with_what_there_is(files, tmp_path, capsys):
     folder, _ = files
     output = tmp_path / "region.nrrd"
-    assert main(["lungs", str(folder / "ct.nrrd"), str(output), "--method", method]) == 2
+    assert main(["lungs", str(folder / "ct.nrrd"), str(output), "--method", "magic"]) == 2
     error = capsys.readouterr().err
-    assert f"'{method}'" in error
-    assert "classical" in error
+    assert "'magic'" in error
+    assert "classical, watershed, unet" in error
     assert len(error.strip().splitlines()) == 1
     assert not output.exists()
 
