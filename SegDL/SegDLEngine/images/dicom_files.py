@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,10 +95,13 @@ class Series:
         return f"{self.header['Modality']} '{description}', {count} images (#{self.uid})"
 
 
-def find_series(paths: Iterable[Path], *, only: str = "") -> tuple[dict[str, Series], dict[str, int]]:
+def find_series(
+    paths: Iterable[Path], *, only: str = "", other: Callable[[Path, Dataset], None] | None = None
+) -> tuple[dict[str, Series], dict[str, int]]:
     """Series by UID, and how many DICOM files were of another class (by the name of the class).
 
-    ``only`` limits the answer to one series.  Raises InputError for an image whose header is damaged.
+    ``only`` limits the answer to one series; ``other`` hears of each file of another class, with its header.
+    Raises InputError for an image whose header is damaged.
     """
     found: dict[str, Series] = {}
     others: dict[str, int] = {}
@@ -109,6 +112,8 @@ def find_series(paths: Iterable[Path], *, only: str = "") -> tuple[dict[str, Ser
         if str(header.get("SOPClassUID", "")) not in IMAGE_CLASSES:
             name = class_name(header)
             others[name] = others.get(name, 0) + 1
+            if other is not None:
+                other(path, header)
         elif not only or _text(header, "SeriesInstanceUID") == only:
             _add(found, path, header)
     return found, others

@@ -188,12 +188,13 @@ def _threshold(data: Dataset) -> float:
 
 def _terminology(segment: Dataset) -> dict[str, dict[str, str]]:
     found = {}
-    for name, keyword in (
-        ("category", "SegmentedPropertyCategoryCodeSequence"),
-        ("type", "SegmentedPropertyTypeCodeSequence"),
-        ("region", "AnatomicRegionSequence"),
+    for name, keyword, modifier in (
+        ("category", "SegmentedPropertyCategoryCodeSequence", ""),
+        ("type", "SegmentedPropertyTypeCodeSequence", "SegmentedPropertyTypeModifierCodeSequence"),
+        ("region", "AnatomicRegionSequence", "AnatomicRegionModifierSequence"),
     ):
-        items = segment.get(keyword) or []
-        if items:
-            found[name] = coded(items[0])
+        for item in list(segment.get(keyword) or [])[:1]:
+            found[name] = coded(item)
+            for more in list(item.get(modifier) or [])[:1] if modifier else []:
+                found[f"{name}_modifier"] = coded(more)
     return found

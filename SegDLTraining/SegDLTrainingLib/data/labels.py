@@ -22,6 +22,8 @@ Warn = Callable[[str, str], None]
 
 # Grids whose corners agree to this part of a voxel are one grid: formats round.
 SAME_GRID = 0.05
+# The type that Slicer gives to a new segment.
+TISSUE = {"scheme": "SCT", "code": "85756007", "meaning": "Tissue"}
 MAP_HINT = "Say what is meant with --map FROM=VALUE, or 'label_map' in a manifest (VALUE 0 is background)."
 
 
@@ -136,8 +138,8 @@ def choose_segments(
 ) -> list[tuple[SegmentMask, int]]:
     """The segments that are labels of the card, with the label's value.
 
-    By ``label_map`` where given; else by terminology codes, else by name.  A file with a single uncoded
-    segment is the label of a card that has a single one.
+    By ``label_map`` where given; else by terminology codes, else by name.  The single segment of a file
+    without codes is the label of a card that has a single one.
     """
     values = {int(label["value"]) for label in card.labels}
     chosen = []
@@ -145,10 +147,11 @@ def choose_segments(
         if label_map is not None:
             value = mapped_name(segment.name, label_map) or 0
         else:
-            value = next((int(label["value"]) for label in card.labels if _is_label(segment, label)), 0)
+            value = _label_of(segment, card)
         if value in values:
             chosen.append((segment, value))
-    if not chosen and label_map is None and len(segments) == len(values) == 1 and not segments[0].terminology:
+    alone = len(segments) == len(values) == 1
+    if not chosen and label_map is None and alone and _uncoded(segments[0].terminology):
         return [(segments[0], values.pop())]
     return chosen
 
@@ -175,16 +178,31 @@ def same_name(one: str, other: str) -> bool:
     return plain(one) == plain(other)
 
 
-def _is_label(segment: SegmentMask, label: Mapping[str, Any]) -> bool:
-    """By type (and region where both have one) if both are coded, else by name."""
-    wanted, found = label.get("terminology") or {}, segment.terminology
-    if "type" in wanted and "type" in found:
-        return all(
-            _same_code(wanted[key], found[key])
-            for key in ("type", "region")
-            if key in wanted and key in found
-        )
-    return same_name(segment.name, str(label["name"]))
+def _label_of(segment: SegmentMask, card: ModelCard) -> int:
+    """The value of the card's label that a segment is, 0 if none or not clear.
+
+    By the codes that both have; by name among several labels with these codes, or where none has them.
+    """
+    coded = [label for label in card.labels if _codes_agree(segment.terminology, label.get("terminology"))]
+    if len(coded) == 1:
+        return int(coded[0]["value"])
+    for label in coded or card.labels:
+        if same_name(segment.name, str(label["name"])):
+            return int(label["value"])
+    return 0
+
+
+def _codes_agree(found: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
+    """True if the types are equal, and so are modifiers and regions as far as both say them."""
+    if not wanted or "type" not in wanted or "type" not in found:
+        return False
+    keys = ("type", "type_modifier", "region", "region_modifier")
+    return all(_same_code(wanted[key], found[key]) for key in keys if key in wanted and key in found)
+
+
+def _uncoded(terminology: Mapping[str, Any]) -> bool:
+    """True without a type, and for Slicer's default type, which says nothing."""
+    return "type" not in terminology or _same_code(terminology["type"], TISSUE)
 
 
 def _same_code(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from SegDLEngine.images.dicom_files import IMAGE_CLASSES, Series, find_series, is_dicom, read_header
+from SegDLEngine.images.dicom_files import Series, find_series, is_dicom
 from SegDLEngine.models.card import ModelCard
 
 from SegDLTrainingLib.data.cases import CaseEntry, Problem
 from SegDLTrainingLib.data.names import input_for
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 # How many files of a folder are looked at to find out whether it holds DICOM.
 _LOOK_AT = 50
@@ -30,10 +34,9 @@ def dicom_cases(folder: Path, card: ModelCard) -> tuple[list[CaseEntry], list[Pr
     cases: list[CaseEntry] = []
     problems: list[Problem] = []
     for entry in _patients(folder):
-        images, labels = _sorted_files(entry)
-        if not images and not labels:
+        series, labels = _series_and_labels(entry)
+        if not series and not labels:
             continue
-        series = list(find_series(images)[0].values())
         by_input = {name: _fitting(series, card, name) for name in card.input_names}
         chosen_labels = _labels_for(by_input[card.reference], labels, entry.name, problems)
         inputs = {}
@@ -53,19 +56,16 @@ def _files(folder: Path) -> list[Path]:
     return sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
 
 
-def _sorted_files(folder: Path) -> tuple[list[Path], dict[Path, set[str]]]:
-    """Files of images, and label objects with the series that they refer to."""
-    images: list[Path] = []
+def _series_and_labels(folder: Path) -> tuple[list[Series], dict[Path, set[str]]]:
+    """The series of a folder, and its label objects with the series that they refer to."""
     labels: dict[Path, set[str]] = {}
-    for path in _files(folder):
-        header = read_header(path)
-        if header is None:
-            continue
-        if str(header.get("SOPClassUID", "")) in IMAGE_CLASSES:
-            images.append(path)
-        elif str(header.get("Modality", "")) in ("SEG", "RTSTRUCT"):
+
+    def note(path: Path, header: Dataset) -> None:
+        if str(header.get("Modality", "")) in ("SEG", "RTSTRUCT"):
             labels[path] = _references(path)
-    return images, labels
+
+    series, _ = find_series(_files(folder), other=note)
+    return list(series.values()), labels
 
 
 def _references(path: Path) -> set[str]:
