@@ -12,6 +12,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     "se_resunet3d": {"filters": 2},
     "rrse_unet3d": {"filters": 2},
     "baseline_unet3d": {"filters": 2},
+    "input_cascade_cnn": {"filters": [2, 2]},
     "unet2d": {"filters": 2},
     "res_unet2d": {"filters": [2, 3, 4, 4, 4]},
 }

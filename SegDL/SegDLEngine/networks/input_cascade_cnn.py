@@ -20,7 +20,7 @@ class InputCascadeCNN(Network):
     network's probabilities, 16 pixels shorter on each side, join the images' centre as input channels of the
     ``second``: 65x65 gives 33x33 probabilities gives one pixel.
 
-    - ``dropout``: rate before the output of either network, see ``two_path_cnn``.
+    - ``filters``, ``dropout``: of either network, see ``two_path_cnn``.
 
     ``first`` is trained alone, then stays as it is while ``second`` is trained; in the second phase of either
     only its layer ``output`` changes.
@@ -31,10 +31,16 @@ class InputCascadeCNN(Network):
     margin = 2 * TwoPathCNN.margin
     receptive_field = 2 * TwoPathCNN.receptive_field - 1
 
-    def __init__(self, in_channels: int = 4, out_channels: int = 5, dropout: float = 0.0):
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 5,
+        filters: tuple[int, int] = (64, 160),
+        dropout: float = 0.0,
+    ):
         super().__init__()
-        self.first = TwoPathCNN(in_channels, out_channels, dropout)
-        self.second = TwoPathCNN(in_channels + out_channels, out_channels, dropout)
+        self.first = TwoPathCNN(in_channels, out_channels, filters, dropout)
+        self.second = TwoPathCNN(in_channels + out_channels, out_channels, filters, dropout)
         self.report_input = (in_channels, 65, 65)
         self.dropout_layers = dropout_layers(self)
 

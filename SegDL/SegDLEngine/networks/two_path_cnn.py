@@ -40,6 +40,7 @@ class TwoPathCNN(Network):
     convolutions are unpadded and all strides 1, so one 33x33 patch gives one pixel and a whole slice all
     of its pixels but a ``margin`` of 16.
 
+    - ``filters``: channels of the local and of the global path;
     - ``dropout``: rate before the output; 0 leaves the layer out.  The paper uses dropout but gives neither
       place nor rate.
 
@@ -51,17 +52,24 @@ class TwoPathCNN(Network):
     margin = 16
     receptive_field = 33
 
-    def __init__(self, in_channels: int = 4, out_channels: int = 5, dropout: float = 0.0):
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 5,
+        filters: tuple[int, int] = (64, 160),
+        dropout: float = 0.0,
+    ):
         super().__init__()
+        narrow, wide = filters
         self.local_path = nn.Sequential(
-            MaxoutConv2d(in_channels, 64, 7),
+            MaxoutConv2d(in_channels, narrow, 7),
             nn.MaxPool2d(4, stride=1),
-            MaxoutConv2d(64, 64, 3),
+            MaxoutConv2d(narrow, narrow, 3),
             nn.MaxPool2d(2, stride=1),
         )
-        self.global_path = MaxoutConv2d(in_channels, 160, 13)
+        self.global_path = MaxoutConv2d(in_channels, wide, 13)
         self.dropout = nn.Dropout2d(dropout) if dropout > 0 else nn.Identity()
-        self.output = nn.Conv2d(64 + 160, out_channels, 21)
+        self.output = nn.Conv2d(narrow + wide, out_channels, 21)
         initialise(self, lambda weight: nn.init.uniform_(weight, -0.005, 0.005))
 
         self.report_input = (in_channels, 33, 33)
