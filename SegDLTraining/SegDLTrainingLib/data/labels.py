@@ -36,6 +36,7 @@ def case_labels(entry: CaseEntry, card: ModelCard, grid: Grid, warn: Warn | None
     if entry.labels is None:
         raise InputError(f"Case '{entry.name}' has no labels.", hint="Give a reference segmentation.")
     tell = warn or (lambda code, text: None)
+    _check_map(entry, card)
     path = Path(entry.labels).expanduser()
     if not path.exists():
         raise InputError(
@@ -80,6 +81,19 @@ def on_grid(labels: Image, grid: Grid, what: str, tell: Warn) -> np.ndarray:
             f"{before:.2f} ml become {after:.2f} ml.",
         )
     return moved
+
+
+def _check_map(entry: CaseEntry, card: ModelCard) -> None:
+    """Raise InputError for a map onto a value that is no label of the card."""
+    known = {0, *(int(label["value"]) for label in card.labels)}
+    for name, value in (entry.label_map or {}).items():
+        if value not in known:
+            raise InputError(
+                f"Case '{entry.name}' maps '{name}' to {value}, which is no label of '{card.id}': "
+                f"{_labels_text(card)}.",
+                hint="Map to one of these values, or to 0 for background.",
+                code="label-values",
+            )
 
 
 def _mapped(array: np.ndarray, entry: CaseEntry, card: ModelCard) -> np.ndarray:

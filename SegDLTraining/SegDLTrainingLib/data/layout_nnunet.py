@@ -122,7 +122,10 @@ def _label_map(described: Mapping[str, Any], card: ModelCard) -> tuple[dict[str,
         (str(key), str(value)) if str(key).isdigit() else (str(value), str(key))
         for key, value in stated.items()
     ]
+    # Regions, {"core": [1, 3]}, say nothing of the single values.
     pairs = [(value, name) for value, name in pairs if value.isdigit() and value != "0"]
+    if not pairs:
+        return None, []
     if len(pairs) == len(card.labels) == 1:
         return {pairs[0][0]: int(card.labels[0]["value"])}, []
     label_map = {}

@@ -45,6 +45,10 @@ def test_values_outside_of_the_card_are_refused_by_number(tmp_path):
     assert np.array_equal(labels_of(path, label_map={"*": 1}), (array > 0).astype(np.uint8))
     with pytest.raises(InputError, match=r"no label of .*: 1 \(18 voxels\)"):
         labels_of(path, label_map={"5": 1})
+    with pytest.raises(
+        InputError, match="Case 'case' maps '5' to 2, which is no label of 'lung-tumor-unet2d'"
+    ):
+        labels_of(path, label_map={"1": 1, "5": 2})
 
 
 def test_another_grid_is_resampled_and_told(tmp_path):
