@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from SegDLEngine.command_line.tables import print_table
+from SegDLEngine.command_line.model_texts import print_model, print_models
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -40,20 +40,7 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return 0
-    print_table(
-        ("id", "title", "inputs", "labels", "installed", "licence"),
-        [
-            (
-                row["id"],
-                row["title"],
-                ", ".join(row["inputs"]),
-                ", ".join(row["labels"]),
-                "yes" if row["installed"] else "no weights",
-                row["licence"],
-            )
-            for row in rows
-        ],
-    )
+    print_models(rows)
     return 0
 
 
@@ -61,30 +48,10 @@ def _show(arguments: argparse.Namespace) -> int:
     from SegDLEngine.models.catalogue import load_model
 
     model = load_model(arguments.model, need_weights=False)
-    card = model.card
     if arguments.json:
-        print(json.dumps(card.data, indent=1, ensure_ascii=False))
+        print(json.dumps(model.card.data, indent=1, ensure_ascii=False))
         return 0
-    lines = {
-        "model": f"{card.id} {card.version}: {card.title}",
-        "finds": card.data["task"],
-        "description": card.data["description"],
-        "inputs": ", ".join(
-            f"{entry['name']} ({entry['modality']}, {entry['unit']})" for entry in card.inputs
-        ),
-        "labels": ", ".join(f"{label['value']} {label['name']}" for label in card.labels),
-        "network": f"{card.network['name']} {json.dumps(card.network['options'])}",
-        "licence": card.licence["spdx"],
-        "use": card.data["intended_use"],
-        "weights": model.sha256 if model.installed else "not installed",
-        "folder": str(model.folder),
-    }
-    for name, text in lines.items():
-        print(f"{name:<12} {text}")
-    for result in card.data.get("results", []):
-        print(
-            f"{'result':<12} {result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)}"
-        )
+    print_model(model)
     return 0
 
 
