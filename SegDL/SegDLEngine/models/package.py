@@ -105,7 +105,7 @@ def missing_weights(card: ModelCard) -> ModelError:
     """The error of a model whose card is here but whose weights are not."""
     return ModelError(
         f"The weights of model '{card.id}' are not installed.",
-        hint=f"segdl models show {card.id} tells how to add them.",
+        hint=f"segdl models show {card.id} tells how to install them.",
         code="weights",
     )
 
