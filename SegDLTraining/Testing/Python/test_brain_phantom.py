@@ -8,7 +8,7 @@ from SegDLTrainingLib.synthesis.brain.head import HeadSpace, sheet_distance
 from SegDLTrainingLib.synthesis.brain.tumours import KINDS, plan_tumours
 
 COARSE = {"spacing": [4.0, 4.0, 4.0], "tumour_free_share": 0.0}
-SEEDS = range(40, 49)
+SEEDS = range(40, 46)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +69,16 @@ def test_tumours_show_as_in_patients(cases):
             t1, t1c = (np.median(values[name][label == 4]) / np.median(values[name][healthy])
                        for name in ("T1", "T1c"))  # fmt: skip
             uptake.append(t1c / t1)
-    assert len(uptake) >= 4 and np.mean(uptake) > 1.2
+    assert len(uptake) >= 3 and np.mean(uptake) > 1.2
 
 
 def test_no_tumour_where_none_is_wanted():
     assert not make_case(3, {**COARSE, "tumour_free_share": 1.0}).labels.array.any()
+
+
+def test_the_whole_tumour_can_be_one_label(cases):
+    whole = make_case(SEEDS[0], {**COARSE, "whole_tumour": True})
+    assert np.array_equal(whole.labels.array, cases[0].labels.array > 0)
 
 
 def test_tumours_are_planned_in_all_kinds_and_sizes():

@@ -28,8 +28,8 @@ def make_case(seed: int, data: Mapping[str, Any]) -> PreparedCase:
     """FLAIR, T1, T1c and T2 (int16, arbitrary units, 0 outside the brain) and labels (uint8) on one grid.
 
     Labels as in BraTS: 1 necrosis, 2 oedema, 3 non-enhancing, 4 enhancing tumour.  ``data``: ``spacing``
-    [x, y, z] mm (2 mm), ``extent_mm`` of the grid, ``tumour_free_share`` of the seeds (0.1).  The same
-    arguments give the same voxels.
+    [x, y, z] mm (2 mm), ``extent_mm`` of the grid, ``tumour_free_share`` of the seeds (0.1), ``whole_tumour``
+    for 1 instead of all four labels (no).  The same arguments give the same voxels.
     """
     rng = np.random.default_rng([seed, 7])
     grid = _grid(data.get("spacing", (2.0, 2.0, 2.0)), data.get("extent_mm", EXTENT_MM))
@@ -48,7 +48,8 @@ def make_case(seed: int, data: Mapping[str, Any]) -> PreparedCase:
         painted = paint_modality(name, anatomy, tissue, tissues, values[name], grid.spacing, rng)
         scanned = scan(painted, outline.mask, grid.spacing, rng)
         images[name] = Image(scanned, grid, modality="MR", metadata={"phantom_seed": seed})
-    return PreparedCase(images, MODALITIES[0], labels=Image(tissue.labels, grid))
+    labels = (tissue.labels > 0).astype(np.uint8) if data.get("whole_tumour") else tissue.labels
+    return PreparedCase(images, MODALITIES[0], labels=Image(labels, grid))
 
 
 def _grid(spacing: Any, extent_mm: Any) -> Grid:

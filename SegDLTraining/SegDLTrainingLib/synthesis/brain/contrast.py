@@ -68,8 +68,12 @@ def tumour_means(tissues: dict[str, Tissues], rng: np.random.Generator) -> dict[
         ENHANCING: rng.uniform(0.0, 0.6),
         NECROSIS: rng.uniform(0.4, 1.1),
     }
-    suppressed = rng.uniform(0, 1)
-    blood = rng.random() < 0.1
+    # How much of its brightness in FLAIR a necrosis keeps; a cyst looks like cerebrospinal fluid everywhere.
+    kept = rng.uniform(0, 1)
+    cyst = rng.random() < 0.35
+    if cyst:
+        water[NECROSIS], kept = 1.0, rng.uniform(0, 0.15)
+    blood = not cyst and rng.random() < 0.1
     uptake = float(np.exp(rng.uniform(np.log(1.12), np.log(2.3))))
     bright = rng.uniform(1.25, 2.1)
     result: dict[str, dict[int, float]] = {}
@@ -83,6 +87,8 @@ def tumour_means(tissues: dict[str, Tissues], rng: np.random.Generator) -> dict[
             value: healthy.white - (healthy.white - healthy.fluid) * share * rng.uniform(0.5, 1.0)
             for value, share in water.items()
         }
+        if cyst:
+            result[name][NECROSIS] = healthy.fluid * rng.uniform(0.95, 1.25)
     result["T1c"][ENHANCING] = t1c.white * uptake
     if blood:
         result["T1"][NECROSIS] = t1.white * rng.uniform(0.9, 1.4)
@@ -92,7 +98,7 @@ def tumour_means(tissues: dict[str, Tissues], rng: np.random.Generator) -> dict[
         OEDEMA: top * rng.uniform(0.85, 1.0),
         NON_ENHANCING: top * rng.uniform(0.85, 1.1),
         ENHANCING: flair.grey + (top - flair.grey) * rng.uniform(0.0, 1.0),
-        NECROSIS: flair.fluid + (top - flair.fluid) * suppressed,
+        NECROSIS: flair.fluid + (top - flair.fluid) * kept,
     }
     return result
 

@@ -40,7 +40,7 @@ def plan_tumours(rng: np.random.Generator, tumour_free_share: float) -> list[Tum
     """None, one, or one with a satellite."""
     if rng.random() < tumour_free_share:
         return []
-    first = _plan(rng, float(np.exp(rng.uniform(np.log(6), np.log(30)))))
+    first = _plan(rng, float(np.exp(rng.uniform(np.log(7), np.log(32)))))
     if rng.random() > 0.15:
         return [first]
     return [first, _plan(rng, float(rng.uniform(3, 9)))]
@@ -51,7 +51,7 @@ def _plan(rng: np.random.Generator, radius: float) -> Tumour:
     direction = rng.standard_normal(3)
     direction *= rng.uniform(0.2, 0.85) / np.linalg.norm(direction)
     centre = np.array([side * 30, 2, 18]) + direction * [32, 66, 44]
-    kind = str(rng.choice(KINDS, p=[0.5, 0.12, 0.18, 0.2]))
+    kind = str(rng.choice(KINDS, p=[0.56, 0.08, 0.18, 0.18]))
     swelling = rng.uniform(0, 8) if kind == "low grade" else rng.uniform(2, 26)
     return Tumour(centre, radius, kind, float(swelling))
 
@@ -129,7 +129,7 @@ def _interior(
         enhancing = coverage((rng.uniform(-1.0, 0.6) - patches) * 3, edge)
         necrotic = coverage((rng.uniform(0.2, 1.5) - other) * 3, edge) * (1 - enhancing)
         return {ENHANCING: enhancing, NECROSIS: necrotic, NON_ENHANCING: 1 - enhancing - necrotic}
-    thickness = min(rng.uniform(1.5, 6), 0.5 * tumour.radius) * np.exp(rng.uniform(0.1, 0.6) * patches)
+    thickness = min(rng.uniform(1.2, 5.5), 0.4 * tumour.radius) * np.exp(rng.uniform(0.1, 0.6) * patches)
     rim = coverage(-core - thickness, edge)
     nodules = smooth_field(shape, spacing, max(0.6 * tumour.radius, 5), rng)
     loose = coverage((rng.uniform(1.0, 2.5) - nodules) * 3, edge)
