@@ -26,6 +26,8 @@ RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 # A contour may leave its plane by this much (mm).
 FLAT = 0.5
+# Pairs of edge and point that are looked at together: some 100 MB.
+PAIRS = 1_000_000
 # Only what is needed is read, so that no name or birth date of the patient gets into memory.
 _TAGS = ["SOPClassUID", "Modality", "StructureSetROISequence", "ROIContourSequence",
          "RTROIObservationsSequence", "ReferencedFrameOfReferenceSequence"]  # fmt: skip
@@ -117,18 +119,29 @@ def inside(points: np.ndarray, polygons: Sequence[np.ndarray]) -> np.ndarray:
     """
     order = np.argsort(points[:, 1], kind="stable")
     x, y = points[order, 0], points[order, 1]
-    odd = np.zeros(len(points), dtype=bool)
+    crossed = np.zeros(len(points), dtype=np.int64)
     for polygon in polygons:
         start, end = polygon, np.roll(polygon, -1, axis=0)
         low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
         first, last = np.searchsorted(y, low), np.searchsorted(y, high)
-        for edge in np.flatnonzero(last > first):
-            (x0, y0), (x1, y1) = start[edge], end[edge]
-            part = slice(first[edge], last[edge])
-            odd[part] ^= x[part] < x0 + (y[part] - y0) * ((x1 - x0) / (y1 - y0))
-    result = np.empty_like(odd)
-    result[order] = odd
+        for edges in _blocks(last - first):
+            count = (last - first)[edges]
+            edge = np.repeat(edges, count)
+            point = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+            (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+            left = x[point] < x0 + (y[point] - y0) * ((x1 - x0) / (y1 - y0))
+            crossed += np.bincount(point[left], minlength=len(points))
+    result = np.empty(len(points), dtype=bool)
+    result[order] = crossed % 2 == 1
     return result
+
+
+def _blocks(counts: np.ndarray) -> list[np.ndarray]:
+    """The edges with points, in blocks of about PAIRS pairs of edge and point, so that memory stays small."""
+    edges = np.flatnonzero(counts > 0)
+    total = np.cumsum(counts[edges])
+    borders = np.flatnonzero(np.diff(total // PAIRS)) + 1
+    return [block for block in np.split(edges, borders) if block.size]
 
 
 def _read(path: Path) -> Dataset:

@@ -8,6 +8,7 @@ import pytest
 from dicom_labels import write_rtstruct
 from realdata import real_file
 from SegDLEngine.errors import InputError
+from SegDLEngine.images import rtstruct
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.reading import read_image
 from SegDLEngine.images.rtstruct import inside, rasterise, read_rtstruct, region_names
@@ -67,6 +68,14 @@ def test_a_vertex_on_a_row_of_voxels_counts_once():
     diamond = np.array([[5.0, 0.0], [10.0, 5.0], [5.0, 10.0], [0.0, 5.0]])
     points = np.array([[5.0, 5.0], [-1.0, 5.0], [11.0, 5.0], [2.0, 5.0], [5.0, -0.1], [5.0, 9.9]])
     assert inside(points, [diamond]).tolist() == [True, False, False, True, False, True]
+
+
+def test_blocks_of_edges_change_nothing(monkeypatch):
+    grid = Grid((60, 50, 1))
+    contours = [on_slice(grid, (30, 25), circle(r), 0) for r in (20.0, 6.0)]
+    whole = rasterise(contours, grid)
+    monkeypatch.setattr(rtstruct, "PAIRS", 50)
+    assert whole.any() and np.array_equal(rasterise(contours, grid), whole)
 
 
 def test_contours_of_thick_slices_fill_a_finer_oblique_image():
