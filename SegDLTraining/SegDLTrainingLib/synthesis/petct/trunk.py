@@ -64,8 +64,9 @@ def _chest(body: Body, inside: np.ndarray, hollow: tuple[float, float]) -> None:
                 )
                 for angle in ring
             ]
-            distance = body.space.tube(np.asarray(path), rng.uniform(4.5, 6), reach_mm=10)
-            body.bone(distance, 1.5)
+            radius = rng.uniform(4.5, 6)
+            if body.space.box(np.asarray(path), 16) is not None:
+                body.bone(body.space.tube(np.asarray(path), radius, reach_mm=10), 1.5)
 
 
 def _abdomen(body: Body, inside: np.ndarray, hollow: tuple[float, float]) -> None:
