@@ -46,8 +46,10 @@ def read_tensors(card: ModelCard, content: bytes) -> dict[str, torch.Tensor]:
 
 def build_with_weights(card: ModelCard, content: bytes) -> Network:
     """The card's network in evaluation mode with these weights in float32; half precision is widened."""
+    from SegDLEngine.models.trust import check_trusted
     from SegDLEngine.networks.registry import build_empty
 
+    check_trusted(card)
     tensors = read_tensors(card, content)
     name, options = card.network["name"], card.network["options"]
     _check_fit(card, build_empty(name, options, "meta").state_dict(), tensors)

@@ -21,7 +21,10 @@ _RANDOM_IN_PLACE = {"normal_", "uniform_", "erfinv_", "kaiming_uniform_", "kaimi
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """Where a network lives (``module:Class``), its report, and its documented variants (option sets)."""
+    """Where a network lives (``module:Class``), its report, and its documented variants (option sets).
+
+    Networks of other packages belong to no report and have no variant of their own.
+    """
 
     target: str
     report: str
@@ -98,6 +101,11 @@ NETWORKS: dict[str, NetworkEntry] = {
                 "upsampling": "bilinear",
             },
         ),
+    ),
+    "monai": NetworkEntry("SegDLEngine.networks.monai_network:MonaiNetwork", "", variants=()),
+    "nnunet": NetworkEntry("SegDLEngine.networks.nnunet_network:NnunetNetwork", "", variants=()),
+    "torchscript": NetworkEntry(
+        "SegDLEngine.networks.torchscript_network:TorchscriptNetwork", "", variants=()
     ),
 }
 

@@ -65,6 +65,20 @@ def window(
     return case.map_images(apply, inputs)
 
 
+@step("stretch")
+def stretch(case: PreparedCase, *, inputs: Sequence[str] | None = None) -> PreparedCase:
+    """Map the smallest value of each image to 0, its largest to 1 (float32); a constant image becomes 0."""
+
+    def apply(image: Image) -> Image:
+        values = image.array.astype(np.float32)
+        values -= values.min()
+        highest = values.max()
+        values *= np.float32(1.0 / highest if highest > 0 else 0.0)
+        return image.with_array(values)
+
+    return case.map_images(apply, inputs)
+
+
 @step("harmonise")
 def harmonise(
     case: PreparedCase,

@@ -1,4 +1,4 @@
-"""Preprocessing steps that give the image a fixed number of voxels; its physical box stays."""
+"""Preprocessing steps that give the image another number of voxels; its physical box stays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.grid import Grid
-from SegDLEngine.preprocessing.grid import checked_interpolation, to_grid
+from SegDLEngine.preprocessing.grid import checked_interpolation, checked_spacing, to_grid
 from SegDLEngine.preprocessing.registry import PreparedCase, step
 
 
@@ -20,6 +20,18 @@ def resize(case: PreparedCase, *, size: Sequence[int], interpolation: str = "lin
     """
     columns, rows, slices = _checked_size("resize", size, 3)
     return _resized(case, "resize", (columns, rows, slices), interpolation)
+
+
+@step("resample")
+def resample(case: PreparedCase, *, spacing: Sequence[float], interpolation: str = "linear") -> PreparedCase:
+    """Resample to about ``spacing`` [i, j, k] mm along the axes of the reference input itself.
+
+    The outer corners stay in place and the size is rounded to whole voxels, so the spacing differs a little.
+    """
+    wanted = np.asarray(checked_spacing("resample", spacing, 3))
+    lengths = np.asarray(case.grid.size) * np.asarray(case.grid.spacing)
+    columns, rows, slices = np.maximum(np.rint(lengths / wanted), 1).astype(int).tolist()
+    return _resized(case, "resample", (columns, rows, slices), interpolation)
 
 
 @step("resize_in_plane")

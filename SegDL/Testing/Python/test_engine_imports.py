@@ -33,8 +33,14 @@ def test_no_file_imports_what_the_engine_must_not_know(path):
 
 
 def test_no_file_loads_pickled_weights():
+    """PyTorch's restricted reader, which knows numbers only, is the one exception, in the one file for it."""
     for path in FILES:
-        assert not re.search(r"(?<!safetensors\.)torch\.load\(", path.read_text(encoding="utf-8")), path
+        text = path.read_text(encoding="utf-8")
+        calls = re.findall(r"(?<!safetensors\.)torch\.load\([^\n]*", text)
+        if path.relative_to(ENGINE).as_posix() == "models/importers/states.py":
+            assert all("weights_only=True" in call for call in calls)
+        else:
+            assert not calls, path
 
 
 @pytest.mark.parametrize(

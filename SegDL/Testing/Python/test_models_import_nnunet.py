@@ -1,0 +1,165 @@
+"""nnU-Net v2 results folders as SegDL models: plans, steps, folds, and the labels that the network gives."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from bundles import ARGUMENTS, dataset_of, plans_of, write_fold, write_results
+from SegDLEngine.command_line.main import main
+from SegDLEngine.errors import ModelError
+from SegDLEngine.images.grid import Grid
+from SegDLEngine.images.image import Image
+from SegDLEngine.models.catalogue import load_model
+from SegDLEngine.models.importers.nnunet_plans import configuration_of
+from SegDLEngine.networks.nnunet_network import side_multiples
+from SegDLEngine.options import SegmentOptions
+from SegDLEngine.pipeline import segment
+
+MODEL = "nnunet-spleen-3d-fullres"
+
+
+@pytest.fixture(autouse=True)
+def own_models_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGDL_MODELS", str(tmp_path / "models"))
+
+
+def refusal(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["models", "import", *map(str, arguments)]) == 2
+    return capsys.readouterr().err
+
+
+def test_plans_in_the_order_of_the_axes():
+    plan = configuration_of(plans_of(), "3d_child", "plans.json")
+    assert plan.by_axis(plan.patch) == [12, 16, 8]
+    assert plan.by_axis(plan.spacing) == [1.5, 1.0, 3.0]
+    turned = configuration_of({**plans_of(), "transpose_forward": [2, 0, 1]}, "3d_fullres", "plans.json")
+    assert turned.axes == ["i", "k", "j"]
+    assert turned.by_axis(turned.patch) == [8, 12, 16]
+    assert side_multiples(ARGUMENTS["strides"], 3) == [2, 4, 4]
+
+
+def test_plans_of_the_first_form_name_the_same_network():
+    old = plans_of()
+    data = old["configurations"]["3d_fullres"]
+    del data["architecture"]
+    data |= {
+        "UNet_class_name": "PlainConvUNet",
+        "UNet_base_num_features": 4,
+        "unet_max_num_features": 6,
+        "n_conv_per_stage_encoder": [1, 1, 1],
+        "n_conv_per_stage_decoder": [1, 1],
+        "conv_kernel_sizes": ARGUMENTS["kernel_sizes"],
+        "pool_op_kernel_sizes": ARGUMENTS["strides"],
+    }
+    plan = configuration_of(old, "3d_fullres", "plans.json")
+    assert plan.architecture == "PlainConvUNet"
+    assert plan.arguments["features_per_stage"] == [4, 6, 6]
+    assert (plan.arguments["conv_op"], plan.arguments["norm_op"]) == ("Conv3d", "InstanceNorm3d")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"previous_stage": "3d_lowres"}, "second stage of a cascade"),
+        ({"normalization_schemes": ["MyNormalization"]}, "'MyNormalization' is not known"),
+        ({"patch_size": None}, "lacks or misstates"),
+        ({"architecture": {"network_class_name": "a.b.UMamba", "arch_kwargs": {}}}, "'UMamba' is not known"),
+    ],
+)
+def test_plans_that_cannot_be_served_are_refused(changes, told):
+    with pytest.raises(ModelError, match=told):
+        configuration_of(plans_of(**changes), "3d_fullres", "plans.json")
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path, capsys):
+    folder = write_results(tmp_path / "results", plans_of(), dataset_of())
+    (folder / "fold_0").mkdir()
+    assert "no fold has a checkpoint_final.pth" in refusal(capsys, folder)
+    torch.save({"network_weights": {"a": torch.zeros(1)}}, folder / "fold_0" / "checkpoint_final.pth")
+    assert "says nothing of its configuration" in refusal(capsys, folder)
+    assert "no checkpoint of fold 3" in refusal(capsys, folder, "--folds", "3")
+    assert not (tmp_path / "models").exists()
+
+
+def unet(out_channels=3, seed=0):
+    unets = pytest.importorskip(
+        "dynamic_network_architectures.architectures.unet",
+        reason="the package dynamic-network-architectures is not installed",
+    )
+    torch.manual_seed(seed)
+    classes = {
+        "conv_op": torch.nn.Conv3d,
+        "norm_op": torch.nn.InstanceNorm3d,
+        "nonlin": torch.nn.LeakyReLU,
+    }
+    network = unets.PlainConvUNet(
+        input_channels=1, num_classes=out_channels, **{**ARGUMENTS, **classes}, deep_supervision=True
+    )
+    network.apply(network.initialize)
+    return network
+
+
+def answer(network, array):
+    """Probabilities of a CT that is one window, as nnU-Net prepares it, with all mirror images."""
+    tensor = torch.from_numpy((np.clip(array, -40, 190) - 90) / 45)[None, None].float()
+    flips = [(), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4)]
+    network.decoder.deep_supervision = False
+    with torch.inference_mode():
+        passes = [torch.softmax(network.eval()(tensor.flip(axes)).flip(axes), dim=1) for axes in flips]
+    return torch.stack(passes).mean(dim=0)[0]
+
+
+def test_folds_become_an_ensemble_that_gives_their_labels(tmp_path):
+    networks = [unet(seed=seed) for seed in (1, 2)]
+    folder = write_results(tmp_path / "results", plans_of(), dataset_of())
+    for number, network in enumerate(networks):
+        write_fold(folder, str(number), network.state_dict())
+    assert main(["models", "import", str(folder)]) == 0
+    model = load_model(MODEL)
+    card = model.card
+    assert card.preprocessing == [
+        {"step": "clip", "low": -40.0, "high": 190.0, "inputs": ["CT"]},
+        {"step": "scale", "offset": -90.0, "factor": 1 / 45, "inputs": ["CT"]},
+        {"step": "resample", "spacing": [1.5, 1.0, 3.0], "interpolation": "cubic"},
+    ]
+    assert card.inference["mirroring"] == ["i", "j", "k"] and card.inference["uncertainty"] == "ensemble"
+    assert [label["name"] for label in card.labels] == ["Spleen", "Tumour"]
+    size = sum(path.stat().st_size for path in model.folder.glob("weights-*"))
+    assert size < 2 * (2 * sum(value.numel() for value in networks[0].parameters()) + 6000)
+
+    array = np.random.default_rng(3).normal(80, 60, (8, 16, 12)).astype(np.float32)
+    grid = Grid((12, 16, 8), (1.5, 1.0, 3.0))
+    found = segment({"CT": Image(array, grid)}, model, SegmentOptions(samples=0, precision="fp32"))
+    expected = torch.stack([answer(network, array) for network in networks]).mean(dim=0).argmax(dim=0).numpy()
+    assert len(np.unique(expected)) > 1
+    assert (found.labels.array == expected).mean() > 0.99
+
+
+def test_one_fold_and_regions(tmp_path, capsys):
+    dataset = dataset_of(
+        labels={"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}, regions_class_order=[1, 2]
+    )
+    folder = write_results(tmp_path / "results", plans_of(), dataset)
+    write_fold(folder, "0", unet(2).state_dict())
+    write_fold(folder, "all", unet(2).state_dict())
+    assert main(["models", "import", str(folder), "--folds", "all", "--as", "regions"]) == 0
+    card = load_model("regions").card
+    assert card.inference["activation"] == "sigmoid"
+    assert card.network["options"]["draw_order"] == [0, 1]
+    assert [(label["value"], label["name"]) for label in card.labels] == [(1, "Whole"), (2, "Core")]
+    assert card.data["training"]["imported"]["folds"] == ["fold_all"]
+    wrong = {**dataset, "regions_class_order": [1]}
+    (folder / "dataset.json").write_text(json.dumps(wrong))
+    assert "'regions_class_order' does not give" in refusal(capsys, folder)
+
+
+def test_a_checkpoint_of_another_dataset_is_told(tmp_path, capsys):
+    folder = write_results(tmp_path / "results", plans_of(), dataset_of())
+    path = write_fold(folder, "0", unet(5).state_dict())
+    line = refusal(capsys, folder)
+    assert str(path) in line and "has shape" in line
+    assert not (tmp_path / "models").exists()
