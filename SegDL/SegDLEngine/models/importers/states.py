@@ -54,7 +54,7 @@ def read_checkpoint(path: Path) -> Any:
         if type(error).__name__ == "UnpicklingError":
             raise refused(
                 path,
-                "it is no file of PyTorch weights or holds more than numbers, and SegDL never executes a pickle",
+                "it is no file of PyTorch weights or holds more than numbers; SegDL never executes a pickle",
                 "Save its state_dict alone, best as .safetensors, where you trust the file.",
             ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
