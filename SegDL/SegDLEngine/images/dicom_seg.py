@@ -74,7 +74,7 @@ def read_dicom_seg(path: str | Path, grid: Grid) -> list[SegmentMask]:
 
 def referenced_series(data: Dataset) -> set[str]:
     """SeriesInstanceUIDs of the images that were segmented."""
-    return {str(item.SeriesInstanceUID) for item in data.get("ReferencedSeriesSequence") or []}
+    return {str(item.get("SeriesInstanceUID", "")) for item in data.get("ReferencedSeriesSequence") or []}
 
 
 def coded(item: Dataset) -> dict[str, str]:

@@ -69,7 +69,7 @@ def region_names(path: str | Path) -> list[str]:
 def referenced_series(data: Dataset) -> set[str]:
     """SeriesInstanceUIDs of the images that a structure set was drawn on."""
     return {
-        str(series.SeriesInstanceUID)
+        str(series.get("SeriesInstanceUID", ""))
         for frame in data.get("ReferencedFrameOfReferenceSequence") or []
         for study in frame.get("RTReferencedStudySequence") or []
         for series in study.get("RTReferencedSeriesSequence") or []

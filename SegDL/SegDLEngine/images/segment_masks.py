@@ -46,19 +46,37 @@ def read_segment_masks(path: str | Path, grid: Grid, *, warn: Warn | None = None
     Raises InputError, also for a file that holds no segments.
     """
     source = Path(path)
+    readers = {"rtstruct": _rtstruct, "seg": _seg, "nrrd": _nrrd}
     kind = segments_kind(source)
-    if kind == "rtstruct":
-        from SegDLEngine.images.rtstruct import read_rtstruct
+    if kind not in readers:
+        raise InputError(
+            f"'{source}' holds no segments.",
+            hint="Give a DICOM SEG, an RTSTRUCT or a .seg.nrrd segmentation.",
+        )
+    try:
+        return readers[kind](source, grid, warn)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # A field that is missing, or is not of its kind, shows itself as any of these.
+        raise InputError(
+            f"'{source}' cannot be read as segments: it is incomplete or damaged.",
+            hint="Export the segmentation again.",
+            detail=f"{type(error).__name__}: {error}",
+        ) from error
 
-        return read_rtstruct(source, grid, warn=warn)
-    if kind == "seg":
-        from SegDLEngine.images.dicom_seg import read_dicom_seg
 
-        return read_dicom_seg(source, grid)
-    if kind == "nrrd":
-        from SegDLEngine.images.segmentation_file import read_layers
+def _rtstruct(path: Path, grid: Grid, warn: Warn | None) -> list[SegmentMask]:
+    from SegDLEngine.images.rtstruct import read_rtstruct
 
-        return read_layers(source)
-    raise InputError(
-        f"'{source}' holds no segments.", hint="Give a DICOM SEG, an RTSTRUCT or a .seg.nrrd segmentation."
-    )
+    return read_rtstruct(path, grid, warn=warn)
+
+
+def _seg(path: Path, grid: Grid, warn: Warn | None) -> list[SegmentMask]:
+    from SegDLEngine.images.dicom_seg import read_dicom_seg
+
+    return read_dicom_seg(path, grid)
+
+
+def _nrrd(path: Path, grid: Grid, warn: Warn | None) -> list[SegmentMask]:
+    from SegDLEngine.images.segmentation_file import read_layers
+
+    return read_layers(path)

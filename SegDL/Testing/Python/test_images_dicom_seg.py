@@ -72,6 +72,12 @@ def test_refuses_what_cannot_be_placed(tmp_path):
     data.save_as(tmp_path / "lost.dcm")
     with pytest.raises(InputError, match=r"lost\.dcm' lacks a usable ImageOrientationPatient"):
         read_dicom_seg(tmp_path / "lost.dcm", grid)
+    data = pydicom.dcmread(path)
+    del data.SegmentSequence[0].SegmentNumber
+    data.save_as(tmp_path / "number.dcm")
+    with pytest.raises(InputError, match=r"number\.dcm' cannot be read as segments") as caught:
+        read_segment_masks(tmp_path / "number.dcm", grid)
+    assert "SegmentNumber" in caught.value.detail
     (tmp_path / "text.dcm").write_text("no DICOM")
     with pytest.raises(InputError, match=r"text\.dcm' holds no segments"):
         read_segment_masks(tmp_path / "text.dcm", grid)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from SegDLEngine.errors import Cancelled, SegDLError
+from SegDLEngine.errors import SegDLError
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.models.card import ModelCard
@@ -42,10 +44,23 @@ class Report:
         }
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What reading a case showed: its ``row`` and the key of its voxels (None if it cannot be used)."""
+
+    problems: list[Problem]
+    row: dict[str, Any] | None = None
+    key: str | None = None
+
+
 def check_cases(
-    found: CaseList, card: ModelCard, splits: Splits | None = None, reporter: Reporter | None = None
+    found: CaseList,
+    card: ModelCard,
+    splits: Splits | None = None,
+    reporter: Reporter | None = None,
+    workers: int = 1,
 ) -> Report:
-    """Read every case as training does, one after the other, and report what is wrong.
+    """Read every case as training does, in ``workers`` processes, and report what is wrong.
 
     Errors: images or labels that are missing or cannot be read, of another modality or unit than the card's,
     inputs that lie apart, labels off their image, values that are no label, nothing but empty labels, a
@@ -55,18 +70,21 @@ def check_cases(
     reporter = reporter or Reporter()
     report = Report(found.layout, problems=list(found.problems))
     contents: dict[str, list[str]] = defaultdict(list)
-    for number, case in enumerate(found.cases):
+    results = _examined(found.cases, card, workers)
+    for number, (case, result) in enumerate(zip(found.cases, results, strict=True), start=1):
         reporter.progress("checking", number / len(found.cases))
-        _check_case(case, card, report, contents)
+        report.problems += result.problems
+        if result.row is not None and result.key is not None:
+            report.rows.append(result.row)
+            contents[result.key].append(case.name)
     _check_labels(report, card)
-    copies = [names for names in contents.values() if len(set(names)) > 1]
+    copies = [names for names in contents.values() if len(names) > 1]
     for names in copies:
         text = f"The same voxels of '{card.reference}' are in {', '.join(names)}."
         hint = "Remove all but one, or give them one patient."
         report.problems.append(Problem("warning", "duplicate", names[0], text, hint))
     for split in splits.splits if splits else []:
         report.problems += check_split(split, found.cases, copies)
-    reporter.progress("checking", 1.0)
     return report
 
 
@@ -113,9 +131,12 @@ def content_key(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _check_case(case: CaseEntry, card: ModelCard, report: Report, contents: Mapping[str, list[str]]) -> None:
+def examine(case: CaseEntry, card: ModelCard) -> Examined:
+    """Read one case and say what is wrong with it."""
+    problems: list[Problem] = []
+
     def tell(severity: str, code: str, text: str, hint: str = "") -> None:
-        report.problems.append(Problem(severity, code, case.name, text, hint))
+        problems.append(Problem(severity, code, case.name, text, hint))
 
     missing = [
         entry["name"] for entry in card.inputs if entry["required"] and entry["name"] not in case.inputs
@@ -128,40 +149,49 @@ def _check_case(case: CaseEntry, card: ModelCard, report: Report, contents: Mapp
         tell(
             "error", "missing-labels", "The labels are missing.", "Add the segmentation, or remove the case."
         )
-    if missing or case.labels is None:
-        return
+    if problems:
+        return Examined(problems)
     reading = Reporter()
     try:
         prepared = load_case(case, card, reading)
-    except Cancelled:
-        raise
     except SegDLError as error:
         tell("error", error.code, error.text, error.hint)
-        return
+        return Examined(problems)
     except (MemoryError, OSError) as error:
         tell("error", "unreadable", f"The case cannot be read: {error}.")
-        return
+        return Examined(problems)
     for event in reading.warnings:
         tell("warning", event["code"], event["text"])
     for name, image in prepared.images.items():
         if _apart(image.grid, prepared.grid):
             text = f"'{name}' and '{card.reference}' lie apart: they have no point in common."
             tell("error", "apart", text, "Give images of one study.")
-    contents[content_key(prepared.images[card.reference].array)].append(case.name)
     assert prepared.labels is not None
     volumes = _volumes(prepared.labels, card)
     if not any(volumes.values()):
         tell("warning", "empty-labels", "The labels are empty.", "Right for a case without any finding.")
-    report.rows.append(
-        {
-            "name": case.name,
-            "patient": case.patient,
-            "centre": case.centre,
-            "size": list(prepared.grid.size),
-            "spacing": [round(length, 4) for length in prepared.grid.spacing],
-            "labels_ml": volumes,
-        }
-    )
+    row = {
+        "name": case.name,
+        "patient": case.patient,
+        "centre": case.centre,
+        "size": list(prepared.grid.size),
+        "spacing": [round(length, 4) for length in prepared.grid.spacing],
+        "labels_ml": volumes,
+    }
+    return Examined(problems, row, content_key(prepared.images[card.reference].array))
+
+
+def _examined(cases: Sequence[CaseEntry], card: ModelCard, workers: int) -> Iterator[Examined]:
+    """Results in the order of the cases."""
+    if workers < 2 or len(cases) < 2:
+        yield from (examine(case, card) for case in cases)
+        return
+    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(examine, case, card) for case in cases]
+        try:
+            yield from (job.result() for job in jobs)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _check_labels(report: Report, card: ModelCard) -> None:

@@ -50,6 +50,7 @@ def add_commands(commands: Any, add: Add) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON")
     listing.add_argument("--write", type=Path, help="manifest to write (.json)")
     checking.add_argument("--splits", type=Path, help="splits to check too (JSON)")
+    checking.add_argument("--workers", type=int, default=2, help="processes that read cases (default: 2)")
     checking.add_argument("--report", type=Path, help="report to write (.json)")
     splitting.add_argument("--method", required=True, choices=tuple(METHODS))
     splitting.add_argument("--output", required=True, type=Path, help="splits to write (.json)")
@@ -87,7 +88,7 @@ def _list(arguments: argparse.Namespace, reporter: Reporter) -> None:
 def _check(arguments: argparse.Namespace, reporter: Reporter) -> None:
     card = _card(arguments)
     splits = read_splits(arguments.splits) if arguments.splits else None
-    report = check_cases(_found(arguments, card, reporter), card, splits, reporter)
+    report = check_cases(_found(arguments, card, reporter), card, splits, reporter, arguments.workers)
     if arguments.report:
         arguments.report.write_text(json.dumps(report.data(), indent=1) + "\n", encoding="utf-8")
     if arguments.json:

@@ -17,6 +17,7 @@ _TAGS = {
     "FLAIR": "flair fla t2f t2flair",
     "T2": "t2 t2w t2weighted",
 }
+_SEQUENCES = ("T1c", "T1", "FLAIR", "T2")
 _TAG_OF = {word: tag for tag, words in _TAGS.items() for word in words.split()}
 # Words that mean a mask wherever they stand, and words that do so only in a name without a modality.
 _MASK = {"labels", "label", "seg", "segmentation", "segmentations", "mask", "masks", "gt", "groundtruth",
@@ -86,6 +87,11 @@ def input_for(card: ModelCard, text: str) -> str | None:
         if words(name) == words(text):
             return name
     tag = modality_tag(text)
+    if tag in _SEQUENCES or (not tag and {"mr", "mri"} & set(words(text))):
+        # An input that is any MR.
+        general = [entry["name"] for entry in card.inputs if entry["modality"] == "MR"]
+        if len(general) == 1 and input_tag(card, general[0]) not in _SEQUENCES:
+            return general[0]
     fitting = [name for name in card.input_names if tag and input_tag(card, name) == tag]
     return fitting[0] if len(fitting) == 1 else None
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from data_sets import GRID, box_labels, card_with, put, several, shipped_card, values
+from data_sets import box_labels, card_with, put, several, shipped_card, values
 from SegDLEngine.errors import InputError
 from SegDLTrainingLib.data.layouts import find_cases
 from SegDLTrainingLib.data.loading import load_case
@@ -181,7 +181,8 @@ def test_modality_of_a_name(text, tag):
 def test_inputs_and_masks_of_names():
     assert input_for(shipped_card(PETCT), "SUV bw") == "PET"
     assert input_for(shipped_card(LUNG), "T1") is None
+    hand = shipped_card("hand-bone-multiscale-cnn3d")
+    assert [input_for(hand, text) for text in ("mr_t1", "MRI", "ct_registered_to_mr")] == ["MR", "MR", None]
     assert [is_mask(text) for text in ("ct_mask", "gtv", "tumour", "ct_tumour_crop", "ct")] == [
         True, True, True, False, False
     ]  # fmt: skip
-    assert GRID.size == (12, 10, 8)
