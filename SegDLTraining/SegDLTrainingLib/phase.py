@@ -15,6 +15,7 @@ from SegDLEngine.protocol import Reporter
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from SegDLTrainingLib.augmentation.mixup import mixup
 from SegDLTrainingLib.augmentation.registry import build_augmentation
 from SegDLTrainingLib.draws import Draws, seed_of
 from SegDLTrainingLib.live_tumours import LiveTumours
@@ -116,7 +117,11 @@ class Phase:
         for rows in self._parts:
             images, labels = self._sampler.batch(number, rows)
             images, labels = self._augment(images, labels, Draws(self._seed, number, rows))
-            parts.append((images, target_maps(labels, self._values, self._activation, self._network.margin)))
+            targets = target_maps(labels, self._values, self._activation, self._network.margin)
+            if self.settings.get("mixup"):
+                alpha = float(self.settings["mixup"])
+                images, targets = mixup(images, targets, alpha, self._seed, number, rows)
+            parts.append((images, targets))
         return parts
 
     def _check(self, value: float, what: str, number: int) -> None:

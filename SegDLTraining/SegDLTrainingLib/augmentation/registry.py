@@ -21,6 +21,9 @@ STEP_MODULES = (
     "SegDLTrainingLib.augmentation.slices",
     "SegDLTrainingLib.augmentation.geometry",
     "SegDLTrainingLib.augmentation.intensity",
+    "SegDLTrainingLib.augmentation.planes",
+    "SegDLTrainingLib.augmentation.elastic",
+    "SegDLTrainingLib.augmentation.batchwise",
 )
 
 Pair = tuple[torch.Tensor, torch.Tensor]
