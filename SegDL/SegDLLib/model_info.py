@@ -9,9 +9,10 @@ from typing import Any
 from slicer.i18n import tr as _
 
 
-def describe(card: Mapping[str, Any]) -> str:
-    """A few lines of rich text from a model card."""
+def describe(card: Mapping[str, Any], installed: bool = True) -> str:
+    """A few lines of rich text from a model card, for a model without weights the ways to get them."""
     lines = [
+        "" if installed else _waysToWeights(card["id"]),
         escape(card["task"]),
         _("Finds: {labels}").format(labels=escape(", ".join(label["name"] for label in card["labels"]))),
     ]
@@ -25,6 +26,14 @@ def describe(card: Mapping[str, Any]) -> str:
     )
     lines.append("<b>" + _("Research only. Not for clinical use.") + "</b>")
     return "<br>".join(line for line in lines if line)
+
+
+def _waysToWeights(identifier: str) -> str:
+    return _(
+        "<b>Its weights are not installed.</b> Train it on your own cases with the module SegDL Training,"
+        " or add weights that you have: in a terminal,"
+        " <tt>PythonSlicer -m SegDLEngine models show {model}</tt> tells how."
+    ).format(model=escape(identifier))
 
 
 def _trainedOn(training: Mapping[str, Any]) -> str:

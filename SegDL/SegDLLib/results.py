@@ -37,10 +37,12 @@ class ResultNodes:
 def importResult(result: Result, volumeNode, *, name: str = "", closedSurface: bool = False) -> ResultNodes:
     """Add the result to the scene beside ``volumeNode``, the reference input it was computed from.
 
-    ``name``: of the segmentation; by default '<volume> <first label>'.  Raises InputError when the volume's
-    grid is no longer the result's.
+    ``name``: of the segmentation; by default '<volume> <label>', of a model with several labels '<volume>
+    segmentation'.  Raises InputError when the volume's grid is no longer the result's.
     """
-    baseName = name or f"{volumeNode.GetName()} {result.card['labels'][0]['name'].lower()}"
+    labels = result.card["labels"]
+    content = labels[0]["name"].lower() if len(labels) == 1 else "segmentation"
+    baseName = name or f"{volumeNode.GetName()} {content}"
     with sceneUnchangedOnError():
         segmentation = segmentationFromLabels(result, volumeNode, baseName)
         writeProvenance(segmentation, result.provenance)

@@ -70,7 +70,9 @@ class Panel:
         self._missing = [str(item) for item in dependencies.missing()]
         self._dependency.show(self._missing)
         try:
-            self._rows = self._segmenter.models()
+            self._rows = sorted(
+                self._segmenter.models(), key=lambda row: (not row["installed"], row["title"].lower())
+            )
         except ImportError:
             self._rows = []  # The line above names the package that the list needs.
         self._cards = {}
@@ -114,7 +116,7 @@ class Panel:
     def _showAll(self) -> None:
         parameters, entries = self.parameters, self._entries()
         card = self._card()
-        info = describe(card) if card else _("No model is installed.")
+        info = describe(card, self._installed()) if card else _("No model is installed.")
         self._model.show(self._rows, parameters.model, info)
         inputs = {entry["name"]: parameters.input(entry["name"]) for entry in entries}
         reference = entries[0]["name"] if entries else ""
@@ -300,6 +302,10 @@ class Panel:
             self._cards[identifier] = self._segmenter.card(identifier)
         return self._cards[identifier]
 
+    def _installed(self) -> bool:
+        """True if the chosen model has its weights."""
+        return any(row["installed"] for row in self._rows if row["id"] == self.parameters.model)
+
     def _entries(self) -> list[dict[str, Any]]:
         card = self._card()
         return card["inputs"] if card else []
@@ -320,8 +326,7 @@ class Panel:
         """The first thing that keeps the run from starting; '' when all is there."""
         if self._missing:
             return _("Install the missing Python packages first.")
-        row = next((row for row in self._rows if row["id"] == self.parameters.model), None)
-        if row is None or not row["installed"]:
+        if not self._installed():
             return _("Choose a model that is installed.")
         for entry in entries:
             if entry["required"] and inputs[entry["name"]] is None:
