@@ -16,6 +16,8 @@ from SegDLEngine.images.grid import Grid
 
 # Planes nearer than this are one plane (mm): headers round.
 SAME_PLANE = 0.05
+# What is on a border, but for the rounding of headers, counts as above it (mm).
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,14 @@ def plane_distance(heights: np.ndarray, grid: Grid, frame: Frame) -> float:
 
 
 def intervals(heights: np.ndarray, distance: float) -> list[tuple[float, float]]:
-    """For each of the sorted heights the interval [low, high) of what belongs to its plane."""
+    """For each of the sorted heights the interval [low, high) of what belongs to its plane.
+
+    A voxel half-way between two planes belongs to the upper one; one half a distance above the uppermost to
+    none, one below the lowest to the lowest, so that a stack of planes is as thick as it should be.
+    """
     middle = (heights[1:] + heights[:-1]) / 2
-    # A hair more than half, so that rounding does not lose a slice on the border of the outermost plane.
-    reach = distance / 2 * (1 + 1e-6)
-    low = np.maximum(heights - reach, np.concatenate([[-np.inf], middle]))
-    high = np.minimum(heights + reach, np.concatenate([middle, [np.inf]]))
+    low = np.maximum(heights - distance / 2, np.concatenate([[-np.inf], middle])) - ROUNDING
+    high = np.minimum(heights + distance / 2, np.concatenate([middle, [np.inf]])) - ROUNDING
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 

@@ -91,6 +91,14 @@ def test_contours_of_thick_slices_fill_a_finer_oblique_image():
     assert cylinder.sum() > 9000 and np.count_nonzero(mask != cylinder) <= 10
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.4, 0.75, -0.75], ids=str)
+def test_a_plane_of_3_mm_is_two_slices_of_1_5_mm(shift):
+    planes = Grid((30, 30, 9), (1, 1, 3))
+    contours = [on_slice(planes, (15, 15), circle(8.0), k) for k in (2, 3, 4)]
+    image = Grid((30, 30, 18), (1, 1, 1.5), (0, 0, shift))
+    assert np.count_nonzero(rasterise(contours, image).any(axis=(1, 2))) == 6
+
+
 def test_gaps_stay_empty_and_one_plane_is_one_slice():
     grid = Grid((30, 30, 20), (1, 1, 2))
     contours = [on_slice(grid, (15, 15), circle(8.0), k) for k in (3, 4, 5, 12, 13)]

@@ -70,9 +70,11 @@ def check_cases(
     reporter = reporter or Reporter()
     report = Report(found.layout, problems=list(found.problems))
     contents: dict[str, list[str]] = defaultdict(list)
-    results = _examined(found.cases, card, workers)
-    for number, (case, result) in enumerate(zip(found.cases, results, strict=True), start=1):
-        reporter.progress("checking", number / len(found.cases))
+    told = {problem.case for problem in found.problems if problem.severity == "error"}
+    cases = [case for case in found.cases if case.name not in told]
+    results = _examined(cases, card, workers)
+    for number, (case, result) in enumerate(zip(cases, results, strict=True), start=1):
+        reporter.progress("checking", number / len(cases))
         report.problems += result.problems
         if result.row is not None and result.key is not None:
             report.rows.append(result.row)

@@ -97,7 +97,8 @@ def _check(arguments: argparse.Namespace, reporter: Reporter) -> None:
         _print_report(report)
     if report.errors:
         raise InputError(
-            f"{len(report.errors)} problems prevent training; {len(report.rows)} cases can be read.",
+            f"Problems that prevent training: {len(report.errors)}; "
+            f"cases that can be read: {len(report.rows)}.",
             hint="Correct or remove the cases named above.",
             code="data",
         )

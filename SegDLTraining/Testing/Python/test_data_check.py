@@ -56,6 +56,12 @@ def test_every_fault_is_told_by_name(folder):
     assert "ct.nrrd" in text
 
 
+def test_an_ambiguous_case_is_told_once(folder):
+    put(box_labels(), folder, "anna", "mask.nrrd")
+    report, found = check(folder)
+    assert found == {("error", "ambiguous", "anna")} and len(report.rows) == 3
+
+
 def test_inputs_apart_empty_labels_and_copies(folder):
     away = Grid(GRID.size, GRID.spacing, (900.0, 0.0, 0.0))
     put(Image(values(3, kind="PT").array, away), folder / "anna" / "pet.nrrd")
@@ -160,7 +166,9 @@ def test_command_line(folder, capsys):
     (folder / "bert" / "ct.nrrd").unlink()
     assert main([*check, "--workers", "1"]) == 2
     captured = capsys.readouterr()
-    assert "error: bert: " in captured.out and "1 problems prevent training; 3 cases" in captured.err
+    assert (
+        "error: bert: " in captured.out and "prevent training: 1; cases that can be read: 3." in captured.err
+    )
     wrong = ["--method", "k-fold", "--ratio", "3:1", "--output", str(splits)]
     assert main(["data", "split", str(folder), *common, *wrong]) == 2
     assert "k-fold does not take these options" in capsys.readouterr().err
