@@ -100,7 +100,11 @@ def _labels_for(
             Problem("error", "ambiguous", case, f"{names}: each could be the labels.", "Write a manifest.")
         )
         return None
-    return candidates[0] if candidates else None
+    chosen = candidates[0] if candidates else None
+    if chosen and uids and labels[chosen] and not labels[chosen] & uids:
+        text = f"'{chosen}' was drawn on another series than the reference input's; it is placed by position."
+        problems.append(Problem("warning", "other-series", case, text, "Check that both are of one session."))
+    return chosen
 
 
 def _one_series(

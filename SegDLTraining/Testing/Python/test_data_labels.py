@@ -184,6 +184,14 @@ def test_dicom_series_with_an_rtstruct(tmp_path):
     assert np.array_equal(load_case(case, shipped_card(LUNG)).labels.array, expected)
 
 
+def test_labels_of_another_series_are_told(tmp_path):
+    dicom_patient(tmp_path / "p1")
+    write_rtstruct(tmp_path / "p1" / "rs.dcm", {"GTV": []}, series="9.9")
+    found = find_cases(tmp_path, shipped_card(LUNG))
+    assert [(problem.severity, problem.code) for problem in found.problems] == [("warning", "other-series")]
+    assert found.cases[0].labels.endswith("rs.dcm")
+
+
 def test_several_series_or_labels_are_a_problem_of_the_case(tmp_path):
     dicom_patient(tmp_path / "p1")
     write_series(tmp_path / "p1" / "other", np.zeros((4, 10, 12), np.int16), uid="1.2.3.5")
