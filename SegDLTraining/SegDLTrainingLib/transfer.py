@@ -1,19 +1,44 @@
-"""Starting from another network's weights: which are taken, which are frozen, which start anew (report 003).
+"""Starting from another network's weights (report 003).
 
-The report's three ways: fine-tune the decoder only (the encoder is frozen, batch-norm statistics included),
-fine-tune all, or start from scratch.  In the first two the output layer starts anew, and in the second
-optionally also the last decoder block.
+A recipe's ``transfer`` says what of them is taken: ``fresh`` names the modules that start anew, by the report
+the output layer, and ``training.trainable`` what training may change, by the report the decoder or all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from SegDLEngine.errors import InputError
+from SegDLEngine.models.catalogue import Model
+from SegDLEngine.networks.genesis_unet2d import flatten_kernels
+from SegDLEngine.networks.registry import build_network
 from torch import nn
 
-STRATEGIES = ("decoder", "all", "scratch")
+
+def initial_weights(
+    card: Mapping[str, Any], source: Model, transfer: Mapping[str, Any] | None
+) -> dict[str, torch.Tensor]:
+    """The weights of ``source`` for the network of a recipe's ``card``.
+
+    Without ``transfer`` both networks must be the same.  With it tensors that do not fit are left as the
+    network begins, and 3D kernels are flattened for a 2D network.  Raises InputError if nothing fits.
+    """
+    wanted = card["network"]
+    if transfer is None:
+        if source.card.network != wanted:
+            raise InputError(
+                f"The network of {source.id} is not the recipe's.",
+                hint="A recipe with a 'transfer' section takes what fits.",
+            )
+        return source.build().state_dict()
+    network = build_network(wanted["name"], wanted["options"])
+    state = source.build().state_dict()
+    if network.dimensions == 2 and any(tensor.dim() == 5 for tensor in state.values()):
+        state = flatten_kernels(state)
+    take_weights(network, state, transfer.get("fresh", ()))
+    return network.state_dict()
 
 
 def take_weights(
@@ -21,10 +46,15 @@ def take_weights(
 ) -> tuple[list[str], list[str]]:
     """Copy the tensors of ``state`` that fit into ``network``, but none below the module names ``fresh``.
 
-    Returns the names taken and the network's names left as they were.  Raises InputError if nothing fits.
+    Returns the names taken and the network's names left as they were.  Raises InputError if nothing fits or
+    the network has no such module.
     """
+    modules = dict(network.named_modules())
+    for name in fresh:
+        if name not in modules:
+            top = ", ".join(child for child, _ in network.named_children())
+            raise InputError(f"The network has no module '{name}'.", hint=f"Its parts: {top}.")
     own = network.state_dict()
-    _check_modules(network, fresh)
     taken = {
         name: tensor.to(own[name])
         for name, tensor in state.items()
@@ -33,49 +63,10 @@ def take_weights(
     if not taken:
         raise InputError(
             "None of the given weights fits the network.",
-            hint="Both must be the same kind of network; flatten 3D weights for a 2D one.",
+            hint="Both must be the same kind of network.",
         )
     network.load_state_dict({**own, **taken})
     return sorted(taken), sorted(set(own) - set(taken))
-
-
-class Freezer:
-    """Keeps the modules ``frozen`` of a network as they are, their batch-norm statistics included."""
-
-    def __init__(self, network: nn.Module, frozen: Sequence[str]):
-        _check_modules(network, frozen)
-        modules = dict(network.named_modules())
-        self._modules = [modules[name] for name in frozen]
-        for module in self._modules:
-            module.requires_grad_(False)
-
-    def train(self, network: nn.Module) -> None:
-        """``network.train()`` for all but the frozen modules; call it before every epoch."""
-        network.train()
-        for module in self._modules:
-            module.eval()
-
-
-def encoder_modules(network: nn.Module, half: bool = False) -> list[str]:
-    """Names of the modules of the contracting path of a network that has ``encoder_names``.
-
-    ``half``: only its first half, which one sentence of the report has.
-    """
-    names = list(getattr(network, "encoder_names", ()))
-    if not names:
-        raise InputError(
-            f"{type(network).__name__} does not say which modules are its encoder.",
-            hint="Name them in the recipe: transfer.frozen.",
-        )
-    return names[: len(names) // 2] if half else names
-
-
-def _check_modules(network: nn.Module, names: Sequence[str]) -> None:
-    known = dict(network.named_modules())
-    for name in names:
-        if name not in known:
-            top = ", ".join(child for child, _ in network.named_children())
-            raise InputError(f"The network has no module '{name}'.", hint=f"Its parts: {top}.")
 
 
 def _below(name: str, modules: Sequence[str]) -> bool:

@@ -95,7 +95,6 @@ class GenesisUNet(Network):
     """
 
     divisible_by = 8
-    encoder_names = ("down_tr64", "down_tr128", "down_tr256", "down_tr512")
 
     def __init__(
         self, dimensions: int, in_channels: int, out_channels: int, filters: int, batch_statistics: bool

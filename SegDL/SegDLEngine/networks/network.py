@@ -34,12 +34,6 @@ class Network(nn.Module):
     dropout_layers: tuple[str, ...]
     report_input: tuple[int, ...]
 
-    @property
-    def encoder_names(self) -> tuple[str, ...]:
-        """Modules of the contracting path, first level first; training may freeze them.  Empty if none."""
-        encoder = getattr(self, "encoder", None)
-        return () if encoder is None else tuple(f"encoder.{name}" for name, _ in encoder.named_children())
-
     def shared_prefix(self, images: torch.Tensor) -> Any:
         return images
 

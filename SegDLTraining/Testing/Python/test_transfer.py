@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from SegDLEngine.errors import InputError
+from SegDLEngine.models.catalogue import load_model
+from SegDLEngine.models.writing import write_package
 from SegDLEngine.networks.registry import build_network
-from SegDLTrainingLib.transfer import Freezer, encoder_modules, take_weights
+from SegDLTrainingLib.trainable import choose_trainable, set_training
+from SegDLTrainingLib.transfer import initial_weights, take_weights
+from tiny_model import tiny_card
 
 
-def _network(seed: int) -> torch.nn.Module:
+def _network(seed: int, name: str = "genesis_unet2d") -> torch.nn.Module:
     torch.manual_seed(seed)
-    return build_network("genesis_unet2d", {"filters": 2})
+    return build_network(name, {"filters": 2})
 
 
 def test_weights_are_taken_but_the_output_layer_starts_anew():
@@ -19,40 +25,59 @@ def test_weights_are_taken_but_the_output_layer_starts_anew():
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     taken, left = take_weights(network, source.state_dict(), fresh=["out_tr"])
     after = network.state_dict()
-    assert {name for name in left} == {"out_tr.final_conv.weight", "out_tr.final_conv.bias"}
+    assert set(left) == {"out_tr.final_conv.weight", "out_tr.final_conv.bias"}
     assert all(torch.equal(after[name], source.state_dict()[name]) for name in taken)
     assert all(torch.equal(after[name], before[name]) for name in left)
 
 
-def test_a_frozen_encoder_stays_bit_identical_with_its_statistics():
+@pytest.mark.parametrize(
+    "trainable, frozen",
+    [
+        (["up_*", "out_tr*"], ("down_tr64.", "down_tr128.", "down_tr256.", "down_tr512.")),
+        (["down_tr256*", "down_tr512*", "up_*", "out_tr*"], ("down_tr64.", "down_tr128.")),
+    ],
+)
+def test_a_frozen_encoder_or_half_of_it_stays_bit_identical(trainable, frozen):
     network = _network(0)
-    names = encoder_modules(network)
-    freezer = Freezer(network, names)
+    choose_trainable(network, trainable)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(trainable, lr=0.01)
+    optimiser = torch.optim.Adam([entry for entry in network.parameters() if entry.requires_grad], lr=0.01)
     for _ in range(5):
-        freezer.train(network)
+        set_training(network)
         loss = network(torch.randn(2, 1, 16, 16)).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    for name, tensor in network.state_dict().items():
-        frozen = any(name.startswith(module + ".") for module in names)
-        if frozen:
-            assert torch.equal(tensor, before[name]), name
-    assert not torch.equal(network.out_tr.final_conv.weight, before["out_tr.final_conv.weight"])
-    assert not torch.equal(network.up_tr64.ops[0].bn1.running_mean, before["up_tr64.ops.0.bn1.running_mean"])
+    after = network.state_dict()
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]) == name.startswith(frozen), name
 
 
-def test_half_of_the_encoder():
-    assert encoder_modules(_network(0), half=True) == ["down_tr64", "down_tr128"]
+def _package(folder, name: str):
+    card = tiny_card(network={"name": name, "options": {"filters": 2}})
+    write_package([_network(0, name).state_dict()], card, folder, licence_text="test")
+    return load_model(folder), card
+
+
+def test_a_3d_network_begins_a_2d_one(tmp_path):
+    source, card = _package(tmp_path / "source", "genesis_unet3d")
+    wanted = copy.deepcopy(card)
+    wanted["network"]["name"] = "genesis_unet2d"
+    state = initial_weights(wanted, source, {"fresh": ["out_tr"]})
+    kernel = source.build().state_dict()["down_tr64.ops.0.conv1.weight"]
+    assert torch.allclose(state["down_tr64.ops.0.conv1.weight"], kernel.sum(dim=2), atol=1e-6)
+
+
+def test_without_a_transfer_section_the_networks_must_be_the_same(tmp_path):
+    source, card = _package(tmp_path / "source", "genesis_unet2d")
+    assert initial_weights(card, source, None).keys() == source.build().state_dict().keys()
+    other = {"network": {"name": "genesis_unet2d", "options": {"filters": 4}}}
+    with pytest.raises(InputError, match="is not the recipe's"):
+        initial_weights(other, source, None)
 
 
 def test_foreign_weights_and_unknown_modules_are_named():
     with pytest.raises(InputError, match="None of the given weights"):
         take_weights(_network(0), {"something": torch.zeros(3)})
     with pytest.raises(InputError, match="'decoder9'"):
-        Freezer(_network(0), ["decoder9"])
-    with pytest.raises(InputError, match="encoder"):
-        encoder_modules(torch.nn.Linear(1, 1))
+        take_weights(_network(0), _network(0).state_dict(), ["decoder9"])
