@@ -7,35 +7,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from SegDLEngine.errors import InputError, SegDLError
-from SegDLEngine.protocol import Event, Reporter, line_sink
+from SegDLEngine.protocol import Reporter
 
+from SegDLTrainingLib import fit_command
 from SegDLTrainingLib.analysis import command_line as analysis
 from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
-from SegDLTrainingLib.recipes import list_recipes, load_recipe
+from SegDLTrainingLib.progress import StopRequests, sink_of
+from SegDLTrainingLib.recipes import list_recipes
 from SegDLTrainingLib.svcca import command_line as svcca
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = _parser().parse_args(argv)
-    stop = threading.Event()
-    reporter = Reporter(_sink(arguments.progress), stop.is_set)
-    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
-    try:
-        arguments.run(arguments, reporter)
-    except SegDLError as error:
-        _complain(error, arguments.progress, reporter)
-        return error.exit_code
-    finally:
-        signal.signal(signal.SIGINT, before)
+    arguments.stop = StopRequests()
+    with arguments.stop.watching_signals(), sink_of(arguments.progress) as sink:
+        reporter = Reporter(sink, arguments.stop.asked)
+        try:
+            arguments.run(arguments, reporter)
+        except SegDLError as error:
+            _complain(error, arguments.progress, reporter)
+            return error.exit_code
+        except Exception as error:
+            if arguments.progress == "json":
+                reporter.error(error)
+            traceback.print_exception(error)
+            return SegDLError.exit_code
     return 0
 
 
@@ -51,15 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    fit = _command(commands, "fit", _fit, "train the network of a recipe and write a model package")
-    fit.add_argument("--recipe", required=True, help="name of a shipped recipe, or a JSON file")
-    fit.add_argument("--output", required=True, type=Path, help="folder for the model package")
-    fit.add_argument("--start-from", help="model or package whose weights are trained further")
-    fit.add_argument("--cache", type=Path, help="folder of prepared cases (default: OUTPUT/cache)")
-    fit.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
-    fit.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
-    fit.add_argument("--workers", type=int, default=2, help="processes that generate cases")
-    fit.add_argument("--epochs", type=int, help="other number of epochs than the recipe's")
+    fit_text = "train the network of a recipe and write a model package"
+    fit_command.add_arguments(_command(commands, "fit", fit_command.run, fit_text))
 
     recipes = _command(commands, "recipes", _recipes, "list the shipped recipes")
     recipes.add_argument("--json", action="store_true", help="one JSON row each")
@@ -85,49 +82,6 @@ def _command(
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     parser.set_defaults(run=run)
     return parser
-
-
-def _sink(progress: str) -> Callable[[Event], None] | None:
-    if progress == "json":
-        return line_sink(sys.stdout)
-    return _show if progress == "bar" else None
-
-
-def _show(event: Event) -> None:
-    if event["event"] in ("log", "warning"):
-        print(event["text"], file=sys.stderr, flush=True)
-    elif event["event"] == "progress" and sys.stderr.isatty():
-        eta = "" if event["eta_s"] is None else f", {event['eta_s']:.0f} s left"
-        end = "\n" if event["fraction"] >= 1 else ""
-        print(
-            f"\r{100 * event['fraction']:5.1f} %  {event['stage']}{eta}   ",
-            file=sys.stderr,
-            end=end,
-            flush=True,
-        )
-
-
-def _fit(arguments: argparse.Namespace, reporter: Reporter) -> None:
-    from SegDLTrainingLib.run import train
-
-    recipe = load_recipe(arguments.recipe)
-    if arguments.epochs is not None:
-        if arguments.epochs < 1:
-            raise InputError(f"--epochs {arguments.epochs} is less than 1.")
-        recipe = recipe.with_epochs(arguments.epochs)
-    report = train(
-        recipe,
-        arguments.output,
-        reporter,
-        cache=arguments.cache,
-        device=arguments.device,
-        threads=arguments.threads,
-        workers=arguments.workers,
-        start_from=arguments.start_from,
-    )
-    reporter.emit("result", **report)
-    if arguments.progress != "json":
-        print(json.dumps(report))
 
 
 def _recipes(arguments: argparse.Namespace, reporter: Reporter) -> None:

@@ -26,7 +26,7 @@ from SegDLTrainingLib.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
-from SegDLTrainingLib.curves import write_history
+from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.phase import Phase
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.processes import Processes
@@ -72,6 +72,7 @@ def fit(
     reporter: Reporter,
     machine: Machine | None = None,
     initial: Mapping[str, torch.Tensor] | None = None,
+    curves: Curves | None = None,
 ) -> FitResult:
     """Train and return the weights; checkpoint, kept weights and curve of the training are in ``folder``.
 
@@ -79,8 +80,10 @@ def fit(
     training starts, random ones by default.  Raises Cancelled, after writing a checkpoint, when the reporter
     is told to stop; SegDLError when the loss is no number or the disk is full, keeping the last checkpoint.
     """
-    run = _Fit(recipe, training, validation, Path(folder), reporter, machine or Machine(), initial)
-    return run.to_the_end()
+    machine, folder = machine or Machine(), Path(folder)
+    if curves is None and machine.processes.first:
+        curves = Curves(folder)
+    return _Fit(recipe, training, validation, folder, reporter, machine, initial, curves).to_the_end()
 
 
 class _Fit:
@@ -89,9 +92,10 @@ class _Fit:
     def __init__(
         self, recipe: Recipe, training: Sequence[PreparedVolume], validation: Sequence[PreparedVolume],
         folder: Path, reporter: Reporter, machine: Machine, initial: Mapping[str, torch.Tensor] | None,
+        curves: Curves | None,
     ):  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._reporter, self._machine = folder, reporter, machine
+        self._folder, self._reporter, self._machine, self._curves = folder, reporter, machine, curves
         self._recipes = recipe.phases
         self._cases = (training, validation)
         names = [[volume.name for volume in part] for part in self._cases]
@@ -119,6 +123,16 @@ class _Fit:
 
     def to_the_end(self) -> FitResult:
         position = self._position
+        try:
+            self._all_phases()
+        except Cancelled:
+            self._close_curves()
+            raise
+        self._close_curves()
+        return FitResult(self._kept, position.history, position.kept)
+
+    def _all_phases(self) -> None:
+        position = self._position
         while True:
             self._phase = self._enter_phase()
             try:
@@ -127,8 +141,12 @@ class _Fit:
             finally:
                 self._phase.close()
             if position.phase + 1 == len(self._recipes):
-                return FitResult(self._kept, position.history, position.kept)
+                return
             position.phase, position.epoch, position.step = position.phase + 1, 0, 0
+
+    def _close_curves(self) -> None:
+        if self._curves is not None:
+            self._curves.close(self._position.history)
 
     def _enter_phase(self) -> Phase:
         """Build the phase of the position; a later phase starts from the weights that the last one kept."""
@@ -219,8 +237,8 @@ class _Fit:
         ):
             position.epoch = phase.epochs
         self._save()
-        if self._machine.processes.first:
-            write_history(position.history, self._folder)
+        if self._curves is not None:
+            self._curves.write(position.history)
         self._reporter.emit("log", text=_summary(row), row=row)
 
     def _save(self) -> None:

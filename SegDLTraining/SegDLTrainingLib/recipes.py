@@ -54,7 +54,18 @@ class Recipe:
         """Names everything that decides about the weights; two trainings of one identity can be one."""
         free = ("id", "title", "report", "extends", "schema")
         content = {key: value for key, value in self.data.items() if key not in free}
+        places = ("path", "splits")
+        content["data"] = {key: value for key, value in self.data["data"].items() if key not in places}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def with_data(self, path: str | Path, **settings: str) -> Recipe:
+        """The same recipe on the user's cases in ``path``, divided as the recipe's ``data.split`` says.
+
+        ``settings``: ``layout``, ``splits``, ``fold``, see ``user_cases``.
+        """
+        kept = {key: self.data["data"][key] for key in ("split", "label_map") if key in self.data["data"]}
+        data = {"source": "manifest", "path": str(path), **kept, **settings}
+        return Recipe({**self.data, "data": data})
 
     def with_epochs(self, epochs: int) -> Recipe:
         """The same recipe with another length; a schedule that spans the training is stretched with it."""

@@ -19,12 +19,14 @@ from SegDLEngine.networks.network import Network
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
+from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import FitResult, Machine, fit
 from SegDLTrainingLib.operating_point import best_threshold, operating_points, predict_volumes
 from SegDLTrainingLib.package import export_package
 from SegDLTrainingLib.processes import Processes, joined
 from SegDLTrainingLib.recipes import Recipe, licence_text
 from SegDLTrainingLib.sources import load_part
+from SegDLTrainingLib.transfer import initial_weights
 from SegDLTrainingLib.validation import volume_dice
 from SegDLTrainingLib.volumes import PreparedVolume
 
@@ -42,6 +44,7 @@ def train(
     threads: int = 0,
     workers: int = 2,
     start_from: str | Path | None = None,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train after ``recipe`` and write the model package into ``output``; returns the verified package's row.
 
@@ -60,11 +63,14 @@ def train(
         if not processes.first:
             reporter = Reporter()
         machine = Machine(device, processes, GPU_LOADERS if device.startswith("cuda") else 0)
+        curves = Curves(working, picture=True, tensorboard=tensorboard) if processes.first else None
         cases = _cases(recipe, Path(cache) if cache else working / "cache", workers, reporter, processes)
-        first = _starting_model(recipe, start_from)
+        first = load_model(start_from) if start_from else None
         started = time.perf_counter()
-        initial = first.build().state_dict() if first else None
-        result = fit(recipe, cases["training"], cases["validation"], working, reporter, machine, initial)
+        initial = initial_weights(recipe.card, first, recipe.data.get("transfer")) if first else None
+        result = fit(
+            recipe, cases["training"], cases["validation"], working, reporter, machine, initial, curves
+        )
         minutes = (time.perf_counter() - started) / 60
         if not processes.first:
             return {}
@@ -89,13 +95,6 @@ def _cases(
     if processes.first:
         processes.wait()
     return cases
-
-
-def _starting_model(recipe: Recipe, start_from: str | Path | None) -> Model | None:
-    first = load_model(start_from) if start_from else None
-    if first is not None and first.card.network != recipe.card["network"]:
-        raise InputError(f"The network of {start_from} is not the recipe's.")
-    return first
 
 
 def _export(

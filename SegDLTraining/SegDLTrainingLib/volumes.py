@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from SegDLEngine.errors import InputError
+from SegDLEngine.errors import InputError, SegDLError
 
 IMAGE_FILE, LABELS_FILE, FACTS_FILE = "image.npy", "labels.npy", "volume.json"
 FILES_PER_VOLUME = 2
@@ -53,11 +53,11 @@ def check_labels(volume: PreparedVolume, values: Collection[int]) -> np.ndarray:
 
 
 def store_volume(volume: PreparedVolume, folder: Path) -> None:
-    """Write the volume as ``folder``, which is either whole or not there."""
+    """Write the volume as ``folder``, which is either whole or not there; raises SegDLError."""
     partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         np.save(partial / IMAGE_FILE, volume.image)
         np.save(partial / LABELS_FILE, volume.labels)
         facts = {"spacing": list(volume.spacing), "name": volume.name, "patient": volume.patient}
@@ -68,6 +68,12 @@ def store_volume(volume: PreparedVolume, folder: Path) -> None:
             # Another process may have prepared the same case meanwhile.
             if not folder.is_dir():
                 raise
+    except OSError as error:
+        raise SegDLError(
+            f"The prepared case {folder} cannot be written: {error.strerror or error}.",
+            hint="Free space there, or choose another folder with --cache.",
+            code="disk",
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,9 +1,8 @@
 """A whole small training: loss falls, the package is sound, the engine can load it, cancel stops it."""
 
-import copy
+import csv
 import json
 
-import numpy as np
 import pytest
 import torch
 from SegDLEngine.errors import Cancelled
@@ -15,30 +14,8 @@ from SegDLTrainingLib.command_line import main
 from SegDLTrainingLib.curves import CSV_FILE, HISTORY_FILE
 from SegDLTrainingLib.fit import fit
 from SegDLTrainingLib.package import export_package
-from SegDLTrainingLib.recipes import Recipe, licence_text, load_recipe
-from SegDLTrainingLib.volumes import PreparedVolume
-
-TINY_NETWORK = {"in_channels": 5, "filters": 4, "depth": 3, "dropout": 0.1, "normalisation": "batch"}
-
-
-def tiny_recipe() -> Recipe:
-    data = copy.deepcopy(load_recipe("lung-tumor-unet2d").data)
-    data["card"]["network"]["options"] = dict(TINY_NETWORK)
-    data["sampling"].update(size=[32, 32], batch=4)
-    data["schedule"] = {"name": "warm_cosine", "start": 0.01, "epochs": 4, "warm_up": 0.2}
-    data["training"].update(epochs=4, steps_per_epoch=12, validation_slices=8, weight_average=0.8)
-    return Recipe(data)
-
-
-def bright_discs(seed: int) -> PreparedVolume:
-    """A dark mottled volume with a bright ball, its label."""
-    rng = np.random.default_rng(seed)
-    k, j, i = np.mgrid[:12, :32, :32]
-    at = rng.uniform(10, 22, 2)
-    ball = (2.0 * (k - 6)) ** 2 + (j - at[0]) ** 2 + (i - at[1]) ** 2 < 49
-    image = 0.15 + 0.05 * rng.standard_normal(ball.shape) + 0.6 * ball
-    image = np.clip(image, 0.01, 1).astype(np.float16)[None]
-    return PreparedVolume(image, ball.astype(np.uint8), (2.0, 2.0, 3.0), str(seed))
+from SegDLTrainingLib.recipes import licence_text
+from tiny_training import bright_ball, tiny_recipe
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +30,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
-    volumes = [bright_discs(seed) for seed in range(4)]
+    volumes = [bright_ball(seed) for seed in range(4)]
     events = []
     result = fit(tiny_recipe(), volumes, volumes[:2], folder, Reporter(events.append))
     return folder, result, events
@@ -71,12 +48,15 @@ def test_training_reports_its_progress_and_keeps_curve_and_weights(trained):
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
     assert json.loads((folder / HISTORY_FILE).read_text())[-1] == result.history[-1]
     kept = f"kept-{12 * (result.kept['epoch'] + 1):08d}.safetensors"
-    assert {path.name for path in folder.iterdir()} == {CHECKPOINT_FILE, CSV_FILE, HISTORY_FILE, kept}
+    names = {path.name for path in folder.iterdir()}
+    assert names == {CHECKPOINT_FILE, CSV_FILE, HISTORY_FILE, kept}
+    rows = list(csv.DictReader((folder / CSV_FILE).open()))
+    assert [float(row["loss"]) for row in rows] == [row["loss"] for row in result.history]
 
 
 def test_training_is_reproducible(trained, tmp_path):
     _, result, _ = trained
-    volumes = [bright_discs(seed) for seed in range(4)]
+    volumes = [bright_ball(seed) for seed in range(4)]
     again = fit(tiny_recipe().with_epochs(1), volumes, volumes[:2], tmp_path / "again", Reporter())
     third = fit(tiny_recipe().with_epochs(1), volumes, volumes[:2], tmp_path / "third", Reporter())
     assert all(torch.equal(again.state[name], third.state[name]) for name in again.state)
@@ -104,14 +84,14 @@ def test_package_verifies_and_loads_in_the_engine(trained, tmp_path):
 
 def test_training_goes_on_from_given_weights(trained, tmp_path):
     _, result, _ = trained
-    volumes = [bright_discs(seed) for seed in range(4)]
+    volumes = [bright_ball(seed) for seed in range(4)]
     recipe = tiny_recipe().with_epochs(1)
     more = fit(recipe, volumes, volumes[:2], tmp_path, Reporter(), initial=result.state)
     assert more.history[0]["loss"] < 0.6 * result.history[0]["loss"]
 
 
 def test_cancel_stops_at_once(tmp_path):
-    volumes = [bright_discs(0)]
+    volumes = [bright_ball(0)]
     with pytest.raises(Cancelled):
         fit(tiny_recipe(), volumes, volumes, tmp_path, Reporter(cancelled=lambda: True))
 

@@ -1,0 +1,89 @@
+"""``segdl-train fit``: train the network of a recipe and write a model package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from SegDLEngine.errors import InputError
+from SegDLEngine.protocol import Reporter
+
+from SegDLTrainingLib.progress import StopRequests
+from SegDLTrainingLib.recipes import Recipe, load_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", required=True, help="name of a shipped recipe, or a JSON file")
+    parser.add_argument("--output", required=True, type=Path, help="folder for the model package")
+    data = parser.add_argument_group("your own cases")
+    data.add_argument("--data", type=Path, help="folder of cases or manifest, instead of the recipe's data")
+    data.add_argument("--layout", help="layout of the folder (default: auto)")
+    data.add_argument("--splits", type=Path, help="JSON of 'segdl-train data split' (default: the recipe's)")
+    data.add_argument("--fold", help="name of the split to train on (default: the first)")
+    parser.add_argument("--start-from", help="model or package whose weights are trained further")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="refuse to start anew; a training that was interrupted goes on in any case",
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="folder of prepared cases (default: OUTPUT-training/cache)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that prepare cases")
+    parser.add_argument("--epochs", type=int, help="other number of epochs than the recipe's")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write curves for TensorBoard, if installed"
+    )
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    """Train; ``arguments.stop`` learns where the file that asks to stop would lie."""
+    from SegDLTrainingLib.checkpoint import CHECKPOINT_FILE
+    from SegDLTrainingLib.run import train, working_folder
+
+    recipe = recipe_of(arguments)
+    working = working_folder(arguments.output)
+    if arguments.resume and not (working / CHECKPOINT_FILE).is_file():
+        raise InputError(
+            f"There is no training to resume: {working / CHECKPOINT_FILE} does not exist.",
+            hint="Check --output, or leave --resume out to start anew.",
+        )
+    stop: StopRequests = arguments.stop
+    stop.watch_file(working)
+    if arguments.progress == "json":
+        stop.watch_stdin()
+    report = train(
+        recipe,
+        arguments.output,
+        reporter,
+        cache=arguments.cache,
+        device=arguments.device,
+        threads=arguments.threads,
+        workers=arguments.workers,
+        start_from=arguments.start_from,
+        tensorboard=arguments.tensorboard,
+    )
+    if not report:
+        return
+    reporter.emit("result", **report)
+    if arguments.progress != "json":
+        print(json.dumps(report))
+
+
+def recipe_of(arguments: argparse.Namespace) -> Recipe:
+    """The recipe with what the command line changes of it."""
+    recipe = load_recipe(arguments.recipe)
+    if arguments.epochs is not None:
+        if arguments.epochs < 1:
+            raise InputError(f"--epochs {arguments.epochs} is less than 1.")
+        recipe = recipe.with_epochs(arguments.epochs)
+    own = {"layout": arguments.layout, "splits": arguments.splits, "fold": arguments.fold}
+    given = {key: str(value) for key, value in own.items() if value is not None}
+    if arguments.data is not None:
+        return recipe.with_data(arguments.data, **given)
+    if given:
+        raise InputError(f"--{next(iter(given))} needs --data.")
+    return recipe

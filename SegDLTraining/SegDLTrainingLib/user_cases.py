@@ -1,0 +1,102 @@
+"""The source "manifest": the user's own cases, from a manifest or from a folder in a known layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from SegDLEngine.errors import InputError
+from SegDLEngine.models.card import ModelCard
+from SegDLEngine.preprocessing.registry import PreparedCase
+
+from SegDLTrainingLib.data.cases import CaseEntry
+from SegDLTrainingLib.data.check import check_split
+from SegDLTrainingLib.data.layouts import find_cases
+from SegDLTrainingLib.data.loading import load_case
+from SegDLTrainingLib.data.splits import METHODS, Split, read_splits
+from SegDLTrainingLib.preparing import Job, digest
+from SegDLTrainingLib.recipes import Recipe
+
+BLOCK = 1 << 20
+
+
+def user_cases(recipe: Recipe, part: str) -> list[Job]:
+    """Jobs of one part of ``data.path``, split by ``data.splits`` (a file) or ``data.split`` (a method).
+
+    The cases' folders in the cache are named by the content of their files, so a changed file is prepared
+    again and a moved one is not.  Raises InputError that names the case which cannot be used.
+    """
+    data, card = recipe["data"], ModelCard(recipe.card)
+    found = find_cases(data["path"], card, layout=data.get("layout", "auto"), label_map=data.get("label_map"))
+    for problem in found.problems:
+        if problem.severity == "error":
+            raise InputError(f"{problem.case}: {problem.text}", hint=problem.hint, code="data")
+    split = _split(data, found.cases, recipe.seed)
+    for problem in check_split(split, found.cases):
+        if problem.severity == "error":
+            raise InputError(problem.text, hint=problem.hint, code="data")
+    cases = split.of(found.cases, part)
+    unlabelled = [case.name for case in cases if case.labels is None]
+    if unlabelled:
+        raise InputError(
+            f"The {part} case '{unlabelled[0]}' has no labels.",
+            hint="Segment it, or leave it out of the data.",
+        )
+    return [Job(case.name, _key(case), load, (case, recipe.card), case.patient) for case in cases]
+
+
+def load(argument: tuple[CaseEntry, Mapping[str, Any]]) -> PreparedCase:
+    """Images and labels of an entry, read and checked as for a clinical case."""
+    entry, card = argument
+    try:
+        return load_case(entry, ModelCard(dict(card)))
+    except InputError as error:
+        raise InputError(f"Case '{entry.name}': {error.text}", hint=error.hint, code=error.code) from error
+
+
+def _split(data: Mapping[str, Any], cases: list[CaseEntry], seed: int) -> Split:
+    if "splits" in data:
+        splits = read_splits(data["splits"])
+    else:
+        options = dict(data.get("split", {"method": "hold-out"}))
+        method = options.pop("method", None)
+        if method not in METHODS:
+            raise InputError(
+                f"The recipe's data.split method '{method}' is unknown.",
+                hint=f"Known: {', '.join(METHODS)}.",
+            )
+        try:
+            splits = METHODS[method](cases, options.pop("seed", seed), **options)
+        except TypeError as error:
+            raise InputError(f"The recipe's data.split: {error}.") from error
+    return splits[data.get("fold", 0)]
+
+
+def _key(case: CaseEntry) -> str:
+    """A name for the content of the case's files and for how they are read."""
+    paths = [*sorted(case.inputs.items()), ("labels", str(case.labels))]
+    contents = [[name, _sha256(path, case.name)] for name, path in paths]
+    how = [contents, dict(case.label_map) if case.label_map else None, case.region]
+    return f"{digest(json.loads(json.dumps(how)))}-{digest(case.name)}"
+
+
+def _sha256(path: str, case: str) -> str:
+    """Of a file, or of all files of a DICOM folder (``folder#series``)."""
+    place, _, series = path.partition("#")
+    whole = hashlib.sha256(series.encode())
+    root = Path(place)
+    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+    try:
+        for file in files:
+            with file.open("rb") as stream:
+                while block := stream.read(BLOCK):
+                    whole.update(block)
+    except OSError as error:
+        raise InputError(
+            f"Case '{case}': {error.filename} cannot be read: {error.strerror}.",
+            hint="Has the file been moved? Make the manifest again.",
+        ) from error
+    return whole.hexdigest()
