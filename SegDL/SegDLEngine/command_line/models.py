@@ -94,10 +94,16 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _install(arguments: argparse.Namespace) -> int:
+    from SegDLEngine.models.importers.states import EXTENSIONS
     from SegDLEngine.models.package import install, read_card
     from SegDLEngine.models.trust import check_trusted, trust
 
-    card = read_card(arguments.package) if Path(arguments.package).exists() else None
+    path = Path(arguments.package)
+    if path.is_file() and path.suffix.lower() in EXTENSIONS:
+        raise InputError(
+            f"{path} holds weights and is no SegDL package.", hint="Use segdl models import; see its --help."
+        )
+    card = read_card(path) if path.exists() else None
     if card is not None and not arguments.trust:
         check_trusted(card)
     folder = install(arguments.package, replace=arguments.replace)

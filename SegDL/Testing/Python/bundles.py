@@ -169,7 +169,9 @@ def write_results(folder: Path, plans: dict[str, Any], dataset: dict[str, Any]) 
     return folder
 
 
-def write_fold(folder: Path, name: str, state: Any, configuration: str = "3d_fullres") -> Path:
+def write_fold(
+    folder: Path, name: str, state: Any, configuration: str = "3d_fullres", axes: tuple[int, ...] = (0, 1, 2)
+) -> Path:
     """A checkpoint with the keys that nnU-Net v2 writes, numbers of NumPy among them."""
     import numpy as np
     import torch
@@ -195,7 +197,7 @@ def write_fold(folder: Path, name: str, state: Any, configuration: str = "3d_ful
             "device": torch.device("cpu"),
         },
         "trainer_name": "nnUNetTrainer",
-        "inference_allowed_mirroring_axes": (0, 1, 2),
+        "inference_allowed_mirroring_axes": axes,
     }
     torch.save(checkpoint, path)
     return path

@@ -179,6 +179,12 @@ def test_what_is_no_weights_is_refused(cards, capsys):
     assert "no model 'nothing'" in refusal(capsys, cards, cards / "unknown.pth", "--as", "nothing")
 
 
+def test_install_points_to_import(cards, capsys):
+    torch.save({"a": torch.zeros(1)}, cards / "weights.pth")
+    assert main(["models", "install", str(cards / "weights.pth")]) == 2
+    assert "segdl models import" in capsys.readouterr().err
+
+
 def test_torchscript_is_not_opened_without_trust(cards, capsys):
     network = torch.jit.script(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3)))
     torch.jit.save(network, cards / "script.pt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -98,6 +99,13 @@ def test_a_bundle_without_weights_or_configuration_is_refused(tmp_path, capsys):
     (folder / "configs" / "inference.json").unlink()
     assert "no configs/inference.json" in refusal(capsys, folder)
     assert not list(tmp_path.glob("models/*"))
+
+
+def test_the_package_that_is_missing_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "monai.networks", None)
+    folder = write_bundle(tmp_path / "spleen", inference_of(TRANSFORMS), metadata_of(SPLEEN))
+    torch.save({"a": torch.zeros(1)}, folder / "models" / "model.pt")
+    assert "pip install monai" in refusal(capsys, folder)
 
 
 def test_a_torchscript_bundle_runs_only_where_it_is_trusted(tmp_path, capsys, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from SegDLEngine.images.image import Image
 from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.models.importers.nnunet_plans import configuration_of
 from SegDLEngine.networks.nnunet_network import side_multiples
+from SegDLEngine.networks.registry import build_network
 from SegDLEngine.options import SegmentOptions
 from SegDLEngine.pipeline import segment
 
@@ -83,6 +86,13 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path, capsys):
     assert "says nothing of its configuration" in refusal(capsys, folder)
     assert "no checkpoint of fold 3" in refusal(capsys, folder, "--folds", "3")
     assert not (tmp_path / "models").exists()
+
+
+def test_the_package_that_is_missing_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dynamic_network_architectures.architectures", None)
+    folder = write_results(tmp_path / "results", plans_of(), dataset_of())
+    write_fold(folder, "0", {"a": torch.zeros(1)})
+    assert "pip install dynamic-network-architectures" in refusal(capsys, folder)
 
 
 def unet(out_channels=3, seed=0):
@@ -155,6 +165,49 @@ def test_one_fold_and_regions(tmp_path, capsys):
     wrong = {**dataset, "regions_class_order": [1]}
     (folder / "dataset.json").write_text(json.dumps(wrong))
     assert "'regions_class_order' does not give" in refusal(capsys, folder)
+
+
+def test_a_2d_configuration_runs_over_slices(tmp_path, capsys):
+    flat = {
+        **ARGUMENTS,
+        "conv_op": "torch.nn.modules.conv.Conv2d",
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
+        "kernel_sizes": [[3, 3]] * 3,
+        "strides": [[1, 1], [2, 2], [2, 2]],
+    }
+    plans = plans_of(
+        patch_size=[16, 12],
+        spacing=[1.0, 1.5],
+        normalization_schemes=["ZScoreNormalization"],
+        use_mask_for_norm=[True],
+        architecture={"network_class_name": "unet.PlainConvUNet", "arch_kwargs": flat},
+    )
+    pytest.importorskip("dynamic_network_architectures", reason="dynamic-network-architectures is missing")
+    options = {"in_channels": 1, "out_channels": 3, "patch": [12, 16], "axes": ["j", "i"]}
+    options |= {"architecture": "PlainConvUNet", "arguments": flat}
+    network = build_network("nnunet", options)
+    dataset = dataset_of(channel_names={"0": "T2"})
+    folder = write_results(tmp_path / "results", plans, dataset)
+    state = {name.removeprefix("inner."): value for name, value in network.state_dict().items()}
+    path = write_fold(folder, "0", state)
+    assert str(path) in refusal(capsys, folder)
+    shutil.rmtree(path.parent)
+    write_fold(folder, "0", state, axes=(0, 1))
+    assert main(["models", "import", str(folder), "--as", "flat"]) == 0
+    model = load_model("flat")
+    assert model.card.inference["mode"] == "slices"
+    assert [step["step"] for step in model.card.preprocessing] == [
+        "foreground_mask",
+        "zscore",
+        "resample_in_plane",
+    ]
+    assert (model.card.reference, model.card.inputs[0]["modality"]) == ("T2", "MR")
+    array = np.random.default_rng(3).normal(80, 60, (3, 17, 13)).astype(np.float32)
+    array[:, [0, -1]] = array[:, :, [0, -1]] = array[[0, -1]] = 0
+    found = segment(
+        {"T2": Image(array, Grid((13, 17, 3), (1.5, 1.0, 3.0)))}, model, SegmentOptions(samples=0)
+    )
+    assert found.labels.array.shape == array.shape
 
 
 def test_a_checkpoint_of_another_dataset_is_told(tmp_path, capsys):

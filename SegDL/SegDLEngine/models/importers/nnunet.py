@@ -67,6 +67,8 @@ def import_results(
     if any(fold.configuration != first.configuration for fold in found):
         raise refused(folder, "its folds are of different configurations", "Choose some with --folds.")
     plan = configuration_of(plans, first.configuration, folder / "plans.json")
+    if any(not 0 <= axis < len(plan.axes) for axis in first.mirroring):
+        raise refused(first.path, f"it mirrors along axes {list(first.mirroring)}", "Get the file again.")
     heads = _heads(dataset, folder / "dataset.json")
     inputs = _inputs(dataset, folder / "dataset.json")
     network = _network(plan, len(inputs), heads)
