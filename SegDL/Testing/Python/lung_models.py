@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from seeded_model import write_seeded_package
 from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.models.writing import write_package
 from SegDLEngine.networks.registry import build_network
 
 LUNGS = "lungs-r231-unet2d"
+COVID = ("covid-infection-unet2d", "covid-infection-attention-unet2d", "covid-infection-genesis-unet2d")
 SMALL: dict[str, dict[str, Any]] = {
     "covid-infection-unet2d": {"filters": 4, "depth": 3},
     "covid-infection-attention-unet2d": {"filters": 2},
@@ -42,3 +44,11 @@ def write_lungs_by_threshold(folder: Path) -> Path:
     state["last.bias"][1:] = torch.tensor([200 * 0.32, -200 * 0.8])
     write_package([state], card, folder, licence_text="Apache-2.0, as the repository.\n")
     return folder
+
+
+def covid_package(folder: Path, name: str, method: str = "classical") -> Path:
+    """A seeded package of a card of report 003 that finds the lungs by ``method``."""
+    card = small_card(name)
+    step = next(entry for entry in card["preprocessing"] if entry["step"] == "lung_mask")
+    step["method"] = method
+    return write_seeded_package(folder / name, card, seed=4)

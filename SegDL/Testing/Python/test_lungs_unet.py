@@ -195,7 +195,7 @@ def test_missing_weights_are_named_with_the_remedy(ct, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGDL_MODELS", str(tmp_path))
     with pytest.raises(ModelError, match=LUNGS) as caught:
         find_lungs(ct, "unet")
-    assert "install" in caught.value.hint and "watershed" in caught.value.hint
+    assert "segdl models" in caught.value.hint and "watershed" in caught.value.hint
     assert caught.value.code == "weights"
     with pytest.raises(ModelError, match="no-such-model"):
         find_lungs(ct, "unet", model="no-such-model")
@@ -217,7 +217,7 @@ def test_a_cancel_reaches_the_network(ct, package):
 
 def test_without_lungs_nothing_is_masked_and_a_warning_says_so(ct):
     body = ct.with_array(np.where(ct.array < -400, 40, ct.array).astype(np.int16))
-    case = lung_mask(PreparedCase({"CT": body}, "CT"))
+    case = lung_mask(PreparedCase({"CT": body}, "CT"), method="watershed")
     assert [item["code"] for item in case.reporter.warnings] == ["no_lungs"]
     assert np.array_equal(case.images["CT"].array, body.array)
     assert json.dumps(find_lungs(body, "watershed").report)

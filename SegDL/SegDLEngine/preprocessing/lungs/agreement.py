@@ -50,10 +50,10 @@ def reference_mask(labels: Image, values: Sequence[int], image: Image) -> np.nda
 
 def coverage(mask: np.ndarray, reference: np.ndarray) -> float:
     """Share of the reference, which is not empty, that lies in the mask."""
-    return round(np.count_nonzero(mask & reference) / np.count_nonzero(reference), 6)
+    return round(float(np.count_nonzero(mask & reference) / np.count_nonzero(reference)), 6)
 
 
 def dice(mask: np.ndarray, reference: np.ndarray) -> float:
     """Dice of two masks; 1 of two empty ones."""
-    total = np.count_nonzero(mask) + np.count_nonzero(reference)
-    return round(2 * np.count_nonzero(mask & reference) / total, 6) if total else 1.0
+    total = int(np.count_nonzero(mask)) + int(np.count_nonzero(reference))
+    return round(2 * int(np.count_nonzero(mask & reference)) / total, 6) if total else 1.0

@@ -68,7 +68,7 @@ def _row(
     mask = masks.get(name)
     row: dict[str, Any] = {"mask": name, "lungs_ml": None, "seconds": seconds.get(name)}
     if mask is not None:
-        row["lungs_ml"] = round(np.count_nonzero(mask) * image.grid.voxel_ml, 2)
+        row["lungs_ml"] = round(int(np.count_nonzero(mask)) * image.grid.voxel_ml, 2)
     for method in METHODS:
         other = masks.get(method)
         row[f"dice_{method}"] = None if mask is None or other is None else dice(mask, other)

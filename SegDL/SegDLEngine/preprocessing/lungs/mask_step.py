@@ -1,13 +1,10 @@
-"""The preprocessing step ``lung_mask``: the lungs alone, found in one of three ways."""
+"""The preprocessing step ``lung_mask``: the lungs, found in one of three ways."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from SegDLEngine.images.image import Image
 from SegDLEngine.preprocessing.lungs.methods import find_lungs
 from SegDLEngine.preprocessing.lungs.unet import LUNG_MODEL
 from SegDLEngine.preprocessing.masking import mask_outside
@@ -18,15 +15,16 @@ from SegDLEngine.preprocessing.registry import PreparedCase, step
 def lung_mask(
     case: PreparedCase,
     *,
-    method: str = "watershed",
+    method: str = "classical",
     model: str = LUNG_MODEL,
     outside: float | None = 0.0,
     constants: Mapping[str, Any] | None = None,
 ) -> PreparedCase:
     """Add the mask ``lungs`` and set the reference CT (HU) to ``outside`` beyond it; None leaves it as it is.
 
-    ``method``, ``model`` and ``constants`` as of ``methods.find_lungs``; of ``classical`` the lungs are those
-    before mirroring and margin.  Where no lung is found nothing is masked; every finding is a warning.
+    ``method``, ``model`` and ``constants`` as of ``methods.find_lungs``; the mask of ``classical`` is the
+    region of report 001, mirrored and with its margin, so that it holds consolidated lung, too.  Where no
+    lung is found nothing is masked; every finding is a warning.
     """
     reference = case.images[case.reference]
     found = find_lungs(
@@ -34,8 +32,7 @@ def lung_mask(
     )
     for warning in found.report["warnings"]:
         case.reporter.warning(warning["code"], warning["text"])
-    mask = Image((found.lungs.array > 0).view(np.uint8), reference.grid)
-    case = case.with_mask("lungs", mask)
-    if outside is None or not mask.array.any():
+    case = case.with_mask("lungs", found.mask)
+    if outside is None or not found.mask.array.any():
         return case
     return mask_outside(case, mask="lungs", value=outside, inputs=[case.reference])
