@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,12 +55,14 @@ def segment(
     model: str | Path | Model,
     options: SegmentOptions | None = None,
     reporter: Reporter | None = None,
+    maps: Collection[str] | None = None,
 ) -> Result:
     """Segment a case: images or paths by the input names of the model's card.
 
     Everything in the result lies on the grid of the card's reference input.  The deterministic pass is what
     is thresholded and measured; Monte Carlo dropout, mirror images or an ensemble add maps of the mean, the
-    spread, the entropy and the mutual information.
+    spread, the entropy and the mutual information.  ``maps`` names those that are wanted, all by default: of
+    a large volume each takes as much memory as four label volumes.
     Reports all ``STAGES`` but "writing", and raises Cancelled at the next step once the reporter says so.
     Raises InputError for images or options that cannot be used, ModelError for the model.
     """
@@ -78,16 +80,19 @@ def segment(
         images, card.reference, reporter=reporter, region=options.roi, device=options.device
     )
     case_in_units = plan.with_units_restored(case_read)
-    prepared = run_steps(case_in_units, plan.preprocessing)
-    view = View.of(prepared, card)
+    intensity = case_in_units.images[card.reference]
+    view = View.of(run_steps(case_in_units, plan.preprocessing), card)
     if options.roi is not None:
         view = view.cropped(options.roi, found.structure(), plan)
-    prediction, runtime = _predict(found, view, plan, options, reporter)
+    # The lesion table reports the mean deviation of each lesion.
+    keep = None if maps is None else {*maps, "std"}
+    prediction, runtime = _predict(found, view, plan, options, reporter, keep)
+    view = view.without_channels()
     outside = None if options.roi is None else ~inside_region(reference.grid, options.roi)
     labels = _labels(prediction, view, plan, reference.grid, outside, reporter)
-    maps = _maps(prediction, view, plan, reference.grid, outside, reporter)
+    volumes = _maps(prediction, view, plan, reference.grid, outside, reporter, keep)
     names = {label["value"]: label["name"] for label in card.labels}
-    lesions = lesion_table(labels, names, case_in_units.images[card.reference], maps.get("std"))
+    lesions = lesion_table(labels, names, intensity, volumes.get("std"))
     reporter.progress("postprocessing", 1.0)
 
     provenance = {
@@ -103,7 +108,7 @@ def segment(
         "inputs": {name: _describe(image) for name, image in images.items()},
         "duration_s": round(time.monotonic() - clock, 3),
     }
-    return Result(labels, maps, lesions, card.data, provenance, reporter.warnings[earlier_warnings:])
+    return Result(labels, volumes, lesions, card.data, provenance, reporter.warnings[earlier_warnings:])
 
 
 @dataclass(frozen=True)
@@ -226,10 +231,16 @@ class View:
     @classmethod
     def of(cls, case: PreparedCase, card: ModelCard) -> View:
         """An optional input that the case lacks is a channel of zeros."""
-        channels = np.zeros((len(card.inputs), *case.grid.shape), np.float32)
-        present = [number for number, name in enumerate(card.input_names) if name in case.images]
-        channels[present] = case.channels([card.input_names[number] for number in present])
+        present = [name for name in card.input_names if name in case.images]
+        channels = case.channels(present)
+        if len(present) < len(card.inputs):
+            found, channels = channels, np.zeros((len(card.inputs), *case.grid.shape), np.float32)
+            channels[[card.input_names.index(name) for name in present]] = found
         return cls(channels, case.grid, case.masks)
+
+    def without_channels(self) -> View:
+        """What is needed after the prediction; the voxels are let go."""
+        return replace(self, channels=np.empty((0, 0, 0, 0), np.float32))
 
     def cropped(self, region: tuple[float, ...], network: Network, plan: Plan) -> View:
         """Only what the network needs for the region; raises InputError if there is nothing of it here."""
@@ -255,7 +266,12 @@ class View:
 
 
 def _predict(
-    model: Model, view: View, plan: Plan, options: SegmentOptions, reporter: Reporter
+    model: Model,
+    view: View,
+    plan: Plan,
+    options: SegmentOptions,
+    reporter: Reporter,
+    keep: Collection[str] | None,
 ) -> tuple[Prediction, Runtime]:
     from SegDLEngine.inference.ensemble import predict_members
     from SegDLEngine.inference.runtime import choose_runtime
@@ -276,6 +292,7 @@ def _predict(
         plan.samples,
         options.seed,
         wanted,
+        keep,
     )
     return prediction, runtime
 
@@ -296,16 +313,17 @@ def _labels(
     leave crumbs: volumes and the number of components are therefore judged once more on ``target``.
     """
     reporter.progress("postprocessing", 0.0)
-    candidates = label_map(prediction.probability, plan.values, plan.threshold, plan.activation)
+    probability = prediction.probability
+    candidates = np.empty(view.grid.shape, np.uint8)
+    for k in range(len(candidates)):
+        candidates[k] = label_map(probability[:, k], plan.values, plan.threshold, plan.activation)
     if view.wanted is not None:
         candidates[~view.wanted] = 0
     kept = postprocess(Image(candidates, view.grid), view.masks, plan.postprocessing).array
-    changed = candidates != kept
-    layers = zip(plan.values, prediction.probability, strict=True)
-    probability = np.stack([np.where(changed, kept == value, layer) for value, layer in layers])
     reporter.progress("postprocessing", 0.3)
+    revised = (candidates, kept)
     labels = restore_labels(
-        probability, view.grid, target, plan.values, plan.threshold, plan.activation, reporter
+        probability, view.grid, target, plan.values, plan.threshold, plan.activation, reporter, revised
     )
     if outside is not None:
         labels.array[outside] = 0
@@ -320,16 +338,16 @@ def _maps(
     target: Grid,
     outside: np.ndarray | None,
     reporter: Reporter,
+    keep: Collection[str] | None,
 ) -> dict[str, Image]:
     """The float volumes of the result, see ``Result``; of several labels the largest spread counts."""
-    volumes = {"mean": foreground(prediction.mean, plan.activation)}
-    if prediction.std is not None:
-        for name in SPREADS:
-            volumes[name] = getattr(prediction, name).max(axis=0)
-        volumes["probability"] = foreground(prediction.probability, plan.activation)
+    names = ["mean", *SPREADS, "probability"] if plan.samples else ["mean"]
+    names = [name for name in names if keep is None or name in keep]
     maps = {}
-    for number, (name, volume) in enumerate(volumes.items()):
-        reporter.progress("postprocessing", 0.5 + 0.4 * number / len(volumes))
+    for number, name in enumerate(names):
+        reporter.progress("postprocessing", 0.5 + 0.4 * number / len(names))
+        layers = getattr(prediction, name)
+        volume = layers.max(axis=0) if name in SPREADS else foreground(layers, plan.activation)
         maps[name] = restore_map(volume, view.grid, target, reporter)
         if outside is not None:
             maps[name].array[outside] = 0

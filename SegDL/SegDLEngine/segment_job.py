@@ -14,7 +14,7 @@ from SegDLEngine.models.catalogue import Model, load_model
 from SegDLEngine.options import SegmentOptions
 from SegDLEngine.outputs import OutputFiles
 from SegDLEngine.protocol import Reporter
-from SegDLEngine.writing_results import NEED_SAMPLES, check_output_names, write_result
+from SegDLEngine.writing_results import MAPS, NEED_SAMPLES, check_output_names, write_result
 
 PathLike = str | os.PathLike[str]
 
@@ -38,7 +38,8 @@ def run_segment_job(
     with OutputFiles(outputs, inputs.values()) as files:
         from SegDLEngine.pipeline import segment
 
-        result = segment(dict(inputs), found, options, reporter)
+        maps = {map_name for name, map_name in MAPS.items() if outputs.get(name)}
+        result = segment(dict(inputs), found, options, reporter, maps)
         report = write_result(result, files, reporter, time.monotonic() - started)
         reporter.check()
     return {

@@ -94,9 +94,9 @@ def header_metadata(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _label_rows(result: Result) -> list[dict[str, Any]]:
-    import numpy as np
+    from SegDLEngine.inference.postprocessing import label_counts
 
-    counts = np.bincount(result.labels.array.ravel(), minlength=256)
+    counts = label_counts(result.labels.array)
     return [
         {
             "value": label["value"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import slicer
 from SegDLEngine.errors import Cancelled, InputError, SegDLError
+from SegDLEngine.inference.mirroring import uncertainty_passes
 
 from SegDLLib.engine_process import ENGINE_LEFT, EngineProcess
 from SegDLLib.request import Request
@@ -117,7 +118,7 @@ class SegmentationJob:
         inference = self._request.model.card.inference
         if inference.get("uncertainty", "none") == "none":
             return 0
-        return int(inference.get("samples", 0) if asked is None else asked)
+        return uncertainty_passes(inference, asked)
 
     def _onEvent(self, event: Mapping[str, Any]) -> None:
         if event.get("job") != self.id or not self.active:

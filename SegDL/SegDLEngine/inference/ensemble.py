@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,13 @@ def predict_members(
     samples: int = 0,
     seed: int = 0,
     mask: np.ndarray | None = None,
+    keep: Collection[str] | None = None,
 ) -> Prediction:
     """The mean prediction of ``count`` networks; one is in memory at a time.  Parameters as ``predict``.
 
     With the uncertainty "ensemble" the spread is that of the members' probabilities; with Monte Carlo
-    dropout or mirror images each member makes its own ``samples``, and the spread is that of all of them.
+    dropout or mirror images each member makes its own ``samples``, and the spread is that of all of them;
+    every volume of it is then made, whatever ``keep`` says, because the sums need them.
     """
     of_members = bool(samples) and settings.get("uncertainty") == ENSEMBLE
     if of_members and count < 2:
@@ -42,7 +44,7 @@ def predict_members(
     passes = 0 if of_members else samples
     if count == 1:
         (network,) = networks
-        return predict(network, channels, settings, runtime, reporter, passes, seed, mask)
+        return predict(network, channels, settings, runtime, reporter, passes, seed, mask, keep)
     average = _Average(settings["activation"], of_members)
     proposed = runtime.check_precision
     for number, network in enumerate(networks):

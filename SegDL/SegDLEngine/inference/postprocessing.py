@@ -14,6 +14,7 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.errors import ModelError
+from SegDLEngine.images.cropping import bounding_box
 from SegDLEngine.images.image import Image
 from SegDLEngine.inference.label_cleaning import fill_holes, merge_small
 
@@ -54,6 +55,14 @@ def label_map(
     return np.where(inside, best, np.uint8(0))
 
 
+def label_counts(labels: np.ndarray) -> np.ndarray:
+    """Voxels of each value 0..255 of uint8 labels (k, j, i); plane by plane, as counting widens its input."""
+    counts = np.zeros(256, np.int64)
+    for plane in labels:
+        counts += np.bincount(plane.ravel(), minlength=256)
+    return counts
+
+
 def inside_mask(labels: Image, masks: Masks, *, mask: str) -> Image:
     """Remove what lies outside the named mask; raises ModelError if preprocessing made no such mask."""
     if mask not in masks:
@@ -85,14 +94,21 @@ def components(
             f"Postprocessing step 'components': connectivity {connectivity} is none of 6, 18, 26."
         )
     result = np.zeros_like(labels.array)
-    for value in np.unique(labels.array[labels.array > 0]):
+    values = np.flatnonzero(label_counts(labels.array))
+    box = bounding_box(labels)
+    if box is None:
+        return labels.with_array(result)
+    # Numbered are only the slices, rows and columns with labels: of a large volume often a small part.
+    (i, j, k), (columns, rows, slices) = box
+    inner = (slice(k, k + slices), slice(j, j + rows), slice(i, i + columns))
+    for value in values[values > 0]:
         found, count = cc3d.connected_components(
-            labels.array == value, connectivity=connectivity, binary_image=True, return_N=True
+            labels.array[inner] == value, connectivity=connectivity, binary_image=True, return_N=True
         )
         numbers = _accepted(found, count, labels.grid.voxel_ml, minimum_slices, minimum_ml, keep)
         chosen = np.zeros(count + 1, bool)
         chosen[numbers] = True
-        result[chosen[found]] = value
+        result[inner][chosen[found]] = value
     return labels.with_array(result)
 
 

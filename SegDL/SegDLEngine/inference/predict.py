@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,15 @@ def predict(
     samples: int = 0,
     seed: int = 0,
     mask: np.ndarray | None = None,
+    keep: Collection[str] | None = None,
 ) -> Prediction:
     """Probabilities of the foreground labels, and their spread if ``samples`` > 0.
 
     The spread is that of as many Monte Carlo passes or, with the uncertainty "flip_tta", of mirror images.
 
     ``channels``: float32 (C, k, j, i); ``settings``: the card's ``inference``; ``mask`` (k, j, i): where a
-    result is wanted, everywhere by default.  Raises ModelError for settings that no mode can serve.
+    result is wanted, everywhere by default; ``keep``: which of mean, std, entropy and mutual_information are,
+    all by default (what is left out takes no memory).  Raises ModelError for settings that no mode can serve.
     """
     mode = settings.get("mode")
     if mode not in MODES:
@@ -51,4 +53,4 @@ def predict(
     if samples and settings.get("uncertainty") != FLIP_TTA:
         # Before any work: without dropout every pass would be the same.
         dropout_modules(network)
-    return MODES[mode](network, channels, settings, runtime, reporter, samples, seed, mask)
+    return MODES[mode](network, channels, settings, runtime, reporter, samples, seed, mask, keep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ class Prediction:
     without them); ``std`` their population standard deviation (0..0.5).  ``entropy``, in nats, is that of the
     mean: per label for sigmoid outputs, or one volume (1, k, j, i) over all classes for softmax;
     ``mutual_information``, of the same shape, is the entropy less the mean of the passes' entropies.  All
-    three are None without such passes.
+    three are None without such passes, or if they were not wanted.
     """
 
     probability: np.ndarray
@@ -32,12 +32,19 @@ class Prediction:
         return cls(**{"mean": volumes["probability"], **volumes})
 
 
-def result_layers(labels: int, activation: str, samples: int) -> dict[str, int]:
-    """The volumes of a ``Prediction`` of so many labels, and how many layers each has."""
+def result_layers(
+    labels: int, activation: str, samples: int, keep: Collection[str] | None = None
+) -> dict[str, int]:
+    """The volumes of a ``Prediction`` of so many labels, and how many layers each has.
+
+    ``keep``: which volumes of the uncertainty are wanted, all by default; the probability always is.
+    """
     if not samples:
         return {"probability": labels}
-    layers = dict.fromkeys(("probability", "mean", "std"), labels)
-    return {**layers, **dict.fromkeys(("entropy", "mutual_information"), entropy_layers(labels, activation))}
+    entropies = entropy_layers(labels, activation)
+    layers = {"mean": labels, "std": labels, "entropy": entropies, "mutual_information": entropies}
+    wanted = {name: count for name, count in layers.items() if keep is None or name in keep}
+    return {"probability": labels, **wanted}
 
 
 def entropy_layers(labels: int, activation: str) -> int:

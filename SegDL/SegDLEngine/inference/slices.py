@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,7 @@ def predict_slices(
     samples: int = 0,
     seed: int = 0,
     mask: np.ndarray | None = None,
+    keep: Collection[str] | None = None,
 ) -> Prediction:
     """Predict the slices of ``channels`` (C, k, j, i) that have voxels in ``mask`` (k, j, i), all by default.
 
@@ -187,7 +188,7 @@ def predict_slices(
             shrink=shrink,
         )
         try:
-            volumes = _run(executor, slices, plan, samples, seed, reporter)
+            volumes = _run(executor, slices, plan, samples, seed, reporter, keep)
             break
         except _SmallerTiles as smaller:
             tiles = smaller.tiles
@@ -196,10 +197,16 @@ def predict_slices(
 
 
 def _run(
-    executor: Executor, slices: _Slices, plan: SliceSettings, samples: int, seed: int, reporter: Reporter
+    executor: Executor,
+    slices: _Slices,
+    plan: SliceSettings,
+    samples: int,
+    seed: int,
+    reporter: Reporter,
+    keep: Collection[str] | None,
 ) -> dict[str, np.ndarray]:
     """The result's volumes, batch after batch; when memory runs out, step down and repeat the batch."""
-    volumes = executor.within_memory(lambda: _plan(executor, slices, plan, samples, reporter))
+    volumes = executor.within_memory(lambda: _plan(executor, slices, plan, samples, reporter, keep))
     for batch, output in executor.batches(slices.items, slices.images, samples, seed):
         for name, volume in volumes.items():
             for item, values in zip(batch, getattr(output, name), strict=True):
@@ -217,7 +224,12 @@ def _shrink(network: Network, tiles: SliceTiles, reporter: Reporter) -> None:
 
 
 def _plan(
-    executor: Executor, slices: _Slices, plan: SliceSettings, samples: int, reporter: Reporter
+    executor: Executor,
+    slices: _Slices,
+    plan: SliceSettings,
+    samples: int,
+    reporter: Reporter,
+    keep: Collection[str] | None,
 ) -> dict[str, np.ndarray]:
     """Measure a few slices, emit the ``plan`` event and return the empty volumes of the result.
 
@@ -225,7 +237,7 @@ def _plan(
     """
     images = slices.probe(executor.batch)
     probe = executor.probe(images, plan.threshold, samples)
-    layers = result_layers(probe.labels, plan.activation, samples)
+    layers = result_layers(probe.labels, plan.activation, samples, keep)
     volumes = {name: np.zeros((count, *slices.shape), np.float32) for name, count in layers.items()}
     memory = probe.memory_bytes + sum(volume.nbytes for volume in volumes.values())
     reporter.emit(

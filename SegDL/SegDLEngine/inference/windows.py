@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +129,7 @@ def predict_windows(
     samples: int = 0,
     seed: int = 0,
     mask: np.ndarray | None = None,
+    keep: Collection[str] | None = None,
 ) -> Prediction:
     """Predict the windows of ``channels`` (C, k, j, i) with voxels in ``mask`` (k, j, i), all by default.
 
@@ -159,7 +160,7 @@ def predict_windows(
             shrink=shrink,
         )
         try:
-            volumes = _run(executor, windows, plan, samples, seed, reporter)
+            volumes = _run(executor, windows, plan, samples, seed, reporter, keep)
             break
         except _SmallerPatch as smaller:
             patch = smaller.patch
@@ -168,10 +169,16 @@ def predict_windows(
 
 
 def _run(
-    executor: Executor, windows: _Windows, plan: WindowSettings, samples: int, seed: int, reporter: Reporter
+    executor: Executor,
+    windows: _Windows,
+    plan: WindowSettings,
+    samples: int,
+    seed: int,
+    reporter: Reporter,
+    keep: Collection[str] | None,
 ) -> dict[str, np.ndarray]:
     """The result's volumes, filled slice by slice as the windows that reach a slice are done."""
-    volumes, blender = executor.within_memory(lambda: _plan(executor, windows, plan, samples, reporter))
+    volumes, blender = executor.within_memory(lambda: _plan(executor, windows, plan, samples, reporter, keep))
     for batch, output in executor.batches(windows.chosen, windows.images, samples, seed):
         for row, number in enumerate(batch):
             _store(blender.release(windows.layout.start(number)[0]), volumes, plan.activation)
@@ -183,17 +190,24 @@ def _run(
 def _store(
     slices: Iterable[tuple[int, dict[str, np.ndarray]]], volumes: dict[str, np.ndarray], activation: str
 ) -> None:
-    """Keep finished slices; rounding may have carried sums of weights a little beyond 1."""
+    """Keep of finished slices what is wanted; rounding may have carried sums of weights a little beyond 1."""
     for k, layers in slices:
         for name, values in layers.items():
             most = np.inf if name == "mutual_information" else 1
-            np.clip(values, 0, most, out=volumes[name][:, k])
+            np.clip(values, 0, most, out=values)
+            if name in volumes:
+                volumes[name][:, k] = values
         if "entropy" in volumes:
-            volumes["entropy"][:, k] = foreground_entropy(volumes["mean"][:, k], activation)
+            volumes["entropy"][:, k] = foreground_entropy(layers["mean"], activation)
 
 
 def _plan(
-    executor: Executor, windows: _Windows, plan: WindowSettings, samples: int, reporter: Reporter
+    executor: Executor,
+    windows: _Windows,
+    plan: WindowSettings,
+    samples: int,
+    reporter: Reporter,
+    keep: Collection[str] | None,
 ) -> tuple[dict[str, np.ndarray], SlabBlender]:
     """Measure a small window, emit the ``plan`` event; the empty volumes of the result, and the blender.
 
@@ -202,9 +216,11 @@ def _plan(
     image = windows.probe()
     scale = math.prod(windows.patch) / math.prod(image.shape[2:])
     probe = executor.probe(image, plan.threshold, samples, scale)
-    layers = result_layers(probe.labels, plan.activation, samples)
+    layers = result_layers(probe.labels, plan.activation, samples, keep)
     volumes = {name: np.zeros((count, *windows.layout.size), np.float32) for name, count in layers.items()}
     blended = {name: count for name, count in layers.items() if name != "entropy"}
+    if "entropy" in layers:
+        blended["mean"] = probe.labels
     blender = SlabBlender(windows.layout, blended, plan.blending, windows.partial)
     memory = probe.memory_bytes + blender.nbytes + sum(volume.nbytes for volume in volumes.values())
     reporter.emit(

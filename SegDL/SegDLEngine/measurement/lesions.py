@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.errors import InputError
+from SegDLEngine.images.cropping import bounding_box
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 
@@ -49,13 +50,9 @@ def lesion_table(
     """
     rows = []
     for value, name in names.items():
-        found, count = cc3d.connected_components(
-            labels.array == value, connectivity=_CONNECTIVITY, binary_image=True, return_N=True
-        )
-        boxes = cc3d.statistics(found)["bounding_boxes"] if count else []
         lesions = [
-            _row(found[boxes[number]] == number, boxes[number], labels.grid, intensity, uncertainty)
-            for number in range(1, count + 1)
+            _row(lesion, box, labels.grid, intensity, uncertainty)
+            for lesion, box in _components(labels, value)
         ]
         lesions.sort(key=lambda row: -row["voxels"])
         rows += [
@@ -63,6 +60,24 @@ def lesion_table(
             for number, row in enumerate(lesions, start=1)
         ]
     return sorted(rows, key=lambda row: -row["voxels"])
+
+
+def _components(labels: Image, value: int) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+    """Mask and place of each component; only the box that has the label is searched and numbered."""
+    inside = labels.with_array(labels.array == value)
+    box = bounding_box(inside)
+    if box is None:
+        return
+    first = box[0][::-1]
+    part = tuple(slice(start, start + size) for start, size in zip(first, box[1][::-1], strict=True))
+    found, count = cc3d.connected_components(
+        inside.array[part], connectivity=_CONNECTIVITY, binary_image=True, return_N=True
+    )
+    places = cc3d.statistics(found)["bounding_boxes"]
+    for number in range(1, count + 1):
+        lesion = found[places[number]] == number
+        moved = zip(first, places[number], strict=True)
+        yield lesion, tuple(slice(at + place.start, at + place.stop) for at, place in moved)
 
 
 def _row(

@@ -82,7 +82,8 @@ class PreparedCase:
                     f"Input '{name}' is not on the grid of '{self.reference}' after preprocessing.",
                     hint="Add a resampling step to the model card.",
                 )
-        return np.stack([self.images[name].array.astype(np.float32, copy=False) for name in names])
+        arrays = [self.images[name].array.astype(np.float32, copy=False) for name in names]
+        return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 Step = Callable[..., PreparedCase]
