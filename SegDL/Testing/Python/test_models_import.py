@@ -158,6 +158,12 @@ def test_no_pickle_is_executed(cards, capsys):
     assert not trace.exists()
 
 
+def test_a_pytorch_whose_reader_is_not_safe_reads_no_checkpoint(cards, capsys, monkeypatch):
+    torch.save(network_of("lungmask_unet2d", LUNGS).state_dict(), cards / "unet.pth")
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+    assert "2.6 or newer" in refusal(capsys, cards, cards / "unet.pth")
+
+
 def test_what_is_no_weights_is_refused(cards, capsys):
     (cards / "text.pth").write_text("no weights")
     (cards / "text.zip").write_text("no zip")

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 EXTENSIONS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".ts", ".tar")
+# Before, the restricted reader itself had a hole (CVE-2025-32434).
+_SAFE_SINCE = (2, 6)
 # Where checkpoints keep the weights.
 _KEYS = ("state_dict", "model_state_dict", "network_weights", "model", "net", "network")
 # What parallel training and compilation put before the names.
@@ -46,6 +49,12 @@ def read_checkpoint(path: Path) -> Any:
     import torch
 
     check_file(path)
+    if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < _SAFE_SINCE:
+        raise refused(
+            path,
+            f"PyTorch {torch.__version__} can be tricked into executing a pickle",
+            "Update PyTorch to 2.6 or newer, or give the weights as .safetensors.",
+        )
     try:
         with torch.serialization.safe_globals(_plain_numbers()):
             return torch.load(path, map_location="cpu", weights_only=True)
