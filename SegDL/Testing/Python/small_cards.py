@@ -55,7 +55,7 @@ def small_pet_ct() -> dict[str, Image]:
     """CT and PET of a neck with a hot tumour: different grids, spacings and orientations."""
     noise = np.random.default_rng(3)
     ct = turned((1.5, 1.5, 3.0), (17, 16, 9), (5.0, -8.0, 40.0), 10)
-    pet = turned((4.0, 4.0, 4.0), (8, 7, 8), (4.0, -7.0, 41.0), 0)
+    pet = turned((4.0, 4.0, 4.0), (8, 7, 8), (4.3, -6.8, 41.1), 0)
     images = {}
     for name, grid, levels, sigma, kind in (
         ("CT", ct, (-1000, 40, 60), 10, np.int16),
