@@ -14,10 +14,10 @@ class Prediction:
 
     ``probability`` is the deterministic pass with dropout off: it is what gets thresholded.  ``mean`` is the
     mean of the passes of the uncertainty, Monte Carlo, mirror images or members (the same array as
-    ``probability`` without them, or if it was not wanted); ``std`` their population standard deviation (0..0.5).  ``entropy``, in nats, is that of the
-    mean: per label for sigmoid outputs, or one volume (1, k, j, i) over all classes for softmax;
-    ``mutual_information``, of the same shape, is the entropy less the mean of the passes' entropies.  All
-    three are None without such passes, or if they were not wanted.
+    ``probability`` without them, or if it was not wanted); ``std`` their population standard deviation
+    (0..0.5).  ``entropy``, in nats, is that of the mean: per label for sigmoid outputs, or one volume
+    (1, k, j, i) over all classes for softmax; ``mutual_information``, of the same shape, is the entropy less
+    the mean of the passes' entropies.  All three are None without such passes, or if they were not wanted.
     """
 
     probability: np.ndarray
