@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--layout", help="layout of the folder (default: auto)")
     data.add_argument("--splits", type=Path, help="JSON of 'segdl-train data split' (default: the recipe's)")
     data.add_argument("--fold", help="name of the split to train on (default: the first)")
-    parser.add_argument("--start-from", help="model or package whose weights are trained further")
+    parser.add_argument(
+        "--start-from", help="model, package or .safetensors file whose weights are trained on"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",

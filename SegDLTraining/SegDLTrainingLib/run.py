@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from SegDLEngine import __version__
 from SegDLEngine.errors import InputError
-from SegDLEngine.models.catalogue import Model, load_model
 from SegDLEngine.networks.network import Network
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
@@ -26,6 +25,7 @@ from SegDLTrainingLib.package import export_package
 from SegDLTrainingLib.processes import Processes, joined
 from SegDLTrainingLib.recipes import Recipe, licence_text
 from SegDLTrainingLib.sources import load_part
+from SegDLTrainingLib.start import Start
 from SegDLTrainingLib.transfer import initial_weights
 from SegDLTrainingLib.validation import volume_dice
 from SegDLTrainingLib.volumes import PreparedVolume
@@ -50,7 +50,7 @@ def train(
 
     Cases are kept in ``cache``; checkpoint, kept weights and curve of the running training in ``output`` with
     ``-training`` appended to its name, where a training that was interrupted goes on.  ``start_from``: an
-    installed model or package with the same network, whose weights are trained further.  Under ``torchrun``
+    installed model, a package or a file of weights, which are trained further.  Under ``torchrun``
     all processes share the training; only the first one writes, the others return {}.
     """
     output = Path(output)
@@ -65,7 +65,7 @@ def train(
         machine = Machine(device, processes, GPU_LOADERS if device.startswith("cuda") else 0)
         curves = Curves(working, picture=True, tensorboard=tensorboard) if processes.first else None
         cases = _cases(recipe, Path(cache) if cache else working / "cache", workers, reporter, processes)
-        first = load_model(start_from) if start_from else None
+        first = Start.of(start_from) if start_from else None
         started = time.perf_counter()
         initial = initial_weights(recipe.card, first, recipe.data.get("transfer")) if first else None
         result = fit(
@@ -99,7 +99,7 @@ def _cases(
 
 def _export(
     recipe: Recipe, result: FitResult, validation: Sequence[PreparedVolume], output: Path, machine: Machine,
-    first: Model | None, minutes: float,
+    first: Start | None, minutes: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the weights as the package stores them, in half precision, and write it."""
     stored = {
@@ -113,8 +113,9 @@ def _export(
     training = {
         "recipe": recipe["id"],
         "report": recipe["report"],
+        "published": recipe.data.get("published"),
         "seed": recipe.seed,
-        "started_from": {"sha256": first.sha256, "training": first.card.data["training"]} if first else None,
+        "started_from": {"sha256": first.sha256, "training": first.training} if first else None,
         "data": recipe["data"],
         "kept_epoch": result.kept["epoch"] + 1,
         "epochs": len(result.history),

@@ -1,7 +1,8 @@
 """Starting from another network's weights (report 003).
 
 A recipe's ``transfer`` says what of them is taken: ``fresh`` names the modules that start anew, by the report
-the output layer, and ``training.trainable`` what training may change, by the report the decoder or all.
+the output layer; ``into`` the module that the given network becomes, as the first stage of a cascade does.
+``training.trainable`` says what training may change, by the report the decoder or all.
 """
 
 from __future__ import annotations
@@ -13,32 +14,48 @@ import torch
 from SegDLEngine.errors import InputError
 from SegDLEngine.models.catalogue import Model
 from SegDLEngine.networks.genesis_unet2d import flatten_kernels
-from SegDLEngine.networks.registry import build_network
+from SegDLEngine.networks.registry import build_empty, build_network
 from torch import nn
+
+from SegDLTrainingLib.start import Start
 
 
 def initial_weights(
-    card: Mapping[str, Any], source: Model, transfer: Mapping[str, Any] | None
+    card: Mapping[str, Any], source: Model | Start, transfer: Mapping[str, Any] | None
 ) -> dict[str, torch.Tensor]:
     """The weights of ``source`` for the network of a recipe's ``card``.
 
     Without ``transfer`` both networks must be the same.  With it tensors that do not fit are left as the
     network begins, and 3D kernels are flattened for a 2D network.  Raises InputError if nothing fits.
     """
+    start = source if isinstance(source, Start) else Start.of(source)
     wanted = card["network"]
     if transfer is None:
-        if source.card.network != wanted:
-            raise InputError(
-                f"The network of {source.id} is not the recipe's.",
-                hint="A recipe with a 'transfer' section takes what fits.",
-            )
-        return source.build().state_dict()
+        _check_same(start, wanted)
+        return dict(start.state)
     network = build_network(wanted["name"], wanted["options"])
-    state = source.build().state_dict()
+    state = dict(start.state)
     if network.dimensions == 2 and any(tensor.dim() == 5 for tensor in state.values()):
         state = flatten_kernels(state)
+    if transfer.get("into"):
+        state = {f"{transfer['into']}.{name}": tensor for name, tensor in state.items()}
     take_weights(network, state, transfer.get("fresh", ()))
     return network.state_dict()
+
+
+def _check_same(start: Start, wanted: Mapping[str, Any]) -> None:
+    """Raise InputError unless the weights are those of the network ``wanted``, all of them."""
+    if start.network is not None:
+        same = start.network == wanted
+    else:
+        own = build_empty(wanted["name"], wanted["options"], "meta").state_dict()
+        shapes = {name: tensor.shape for name, tensor in start.state.items()}
+        same = shapes == {name: tensor.shape for name, tensor in own.items()}
+    if not same:
+        raise InputError(
+            f"The network of {start.name} is not the recipe's.",
+            hint="A recipe with a 'transfer' section takes what fits.",
+        )
 
 
 def take_weights(

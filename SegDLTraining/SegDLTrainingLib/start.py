@@ -1,0 +1,57 @@
+"""What a training starts from: a model, or a file of weights that ``segdl models import --initial`` wrote."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from SegDLEngine.errors import InputError
+from SegDLEngine.models.catalogue import Model, load_model
+
+EXTENSION = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights by tensor name, with what the finished package says of them.
+
+    ``network`` is that of the model's card; None for a file, which says nothing but names and shapes.
+    """
+
+    name: str
+    state: Mapping[str, torch.Tensor]
+    network: Mapping[str, Any] | None
+    sha256: str
+    training: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, source: str | Path | Model) -> Start:
+        """From a model, its id or package, or a file ``.safetensors``; raises InputError or ModelError."""
+        if isinstance(source, (str, Path)) and Path(source).suffix.lower() == EXTENSION:
+            return cls._of_file(Path(source))
+        model = load_model(source)
+        training = model.card.data.get("training", {})
+        return cls(model.id, model.build().state_dict(), model.card.network, model.sha256, training)
+
+    @classmethod
+    def _of_file(cls, path: Path) -> Start:
+        try:
+            content = path.read_bytes()
+            state = load(content)
+        except OSError as error:
+            raise InputError(
+                f"The weights {path} cannot be read: {error.strerror}.", hint="Check --start-from."
+            ) from error
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise InputError(
+                f"The weights {path} are no sound safetensors file ({error}).",
+                hint="Write them with segdl models import FILE --initial.",
+            ) from error
+        digest = hashlib.sha256(content).hexdigest()
+        return cls(path.name, state, None, digest, {"imported": {"files": [path.name]}})
