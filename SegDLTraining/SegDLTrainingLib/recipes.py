@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from SegDLEngine.errors import InputError
+from SegDLEngine.errors import InputError, ModelError
 from SegDLEngine.models.card import check_card
+from SegDLEngine.models.catalogue import load_model
 
 SCHEMA_NAME = "segdl-recipe-1"
-SECTIONS = ("id", "title", "report", "seed", "card", "data", "sampling", "augmentation", "loss", "schedule",
-            "training")  # fmt: skip
+NOT_INHERITED = ("weights", "results", "training", "thumbnail")
+SCHEMA_FILE = Path(__file__).with_name("recipe.schema.json")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Recipe:
     @property
     def identity(self) -> str:
         """Names everything that decides about the weights; two trainings of one identity can be one."""
-        free = ("id", "title", "report", "extends", "schema")
+        free = ("id", "title", "report", "extends", "schema", "published")
         content = {key: value for key, value in self.data.items() if key not in free}
         places = ("path", "splits")
         content["data"] = {key: value for key, value in self.data["data"].items() if key not in places}
@@ -109,16 +110,47 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_NAME:
         raise InputError(f"{path} is no recipe: its 'schema' is not '{SCHEMA_NAME}'.")
     if "extends" in data:
-        data = _merged(load_recipe(data["extends"]).data, data)
-    missing = [section for section in SECTIONS if section not in data]
-    if missing:
-        raise InputError(f"The recipe {path} has no '{missing[0]}'.")
+        base = load_recipe(data["extends"]).data
+        other_card = "from" in data.get("card", {})
+        data = _merged({**base, "card": {}} if other_card else base, data)
+    data = _with_whole_card(data, path)
+    _check_schema(data, path)
     check_card(data["card"], f"{path}:card")
     return Recipe(data)
 
 
+def _check_schema(data: Mapping[str, Any], path: Path) -> None:
+    """Raise InputError that names the field which the schema refuses."""
+    import jsonschema
+
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
+    if error is not None:
+        where = ".".join(map(str, error.absolute_path)) or "the recipe"
+        raise InputError(f"The recipe {path}: {where}: {error.message}.", hint=f"See {SCHEMA_FILE.name}.")
+
+
+def _with_whole_card(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The recipe with the card of ``card.from``, an installed model, and the recipe's changes to it.
+
+    So the recipe of a report trains what its card runs; results and weights of that model are not taken.
+    """
+    changes = data.get("card")
+    if not isinstance(changes, Mapping) or "from" not in changes:
+        return data
+    try:
+        model = load_model(changes["from"], need_weights=False)
+    except ModelError as error:
+        raise InputError(f"The recipe {path}: card.from: {error.text}", hint=error.hint) from error
+    kept = {key: value for key, value in model.card.data.items() if key not in NOT_INHERITED}
+    own = {key: value for key, value in changes.items() if key != "from"}
+    return {**data, "card": _merged(kept, own)}
+
+
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the entries of ``changes``, table by table."""
+    """``base`` with the entries of ``changes``, table by table, but for tables that say ``replace``."""
+    if changes.get("replace"):
+        return {key: value for key, value in changes.items() if key != "replace"}
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
