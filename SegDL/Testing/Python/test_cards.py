@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from SegDLEngine.inference.postprocessing import check_postprocessing
@@ -12,6 +15,7 @@ from SegDLEngine.networks.registry import build_empty
 from SegDLEngine.preprocessing.registry import check_steps
 
 CARDS = sorted(path.parent.name for path in SHIPPED_FOLDER.glob(f"*/{CARD_FILE}"))
+RECIPES = Path(__file__).resolve().parents[3] / "SegDLTraining" / "Resources" / "Recipes"
 SYSTEMS = {
     "head-neck-tumor-se-resunet3d": ("se_resunet3d", 21_751_681),
     "head-neck-tumor-rrse-unet3d": ("rrse_unet3d", 10_872_017),
@@ -57,6 +61,16 @@ def test_card_names_itself_its_licence_and_its_limits(name):
     if not load_model(name, need_weights=False).installed:
         assert found.data.get("results", []) == [], "results of weights that nobody has"
         assert "without weights" in found.data["description"]
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_recipe_that_a_card_names_trains_this_model(name):
+    recipe = (card(name).data.get("training") or {}).get("recipe")
+    assert isinstance(recipe, str) or name not in SYSTEMS
+    if isinstance(recipe, str):
+        path = RECIPES / f"{recipe}.json"
+        trained = json.loads(path.read_text(encoding="utf-8"))["card"]
+        assert name in (trained.get("from"), trained.get("id"))
 
 
 @pytest.mark.parametrize("name", CARDS)
