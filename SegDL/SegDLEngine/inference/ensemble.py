@@ -47,12 +47,13 @@ def predict_members(
         return predict(network, channels, settings, runtime, reporter, passes, seed, mask, keep)
     average = _Average(settings["activation"], of_members)
     proposed = runtime.check_precision
-    for number, network in enumerate(networks):
+    members = iter(networks)
+    for number in range(count):
         # Half precision has to prove itself on the weights of each member.
         runtime.check_precision = proposed and runtime.precision != "fp32"
         watcher = _MemberReporter(reporter, number, count)
-        average.add(predict(network, channels, settings, runtime, watcher, passes, seed + number, mask))
-        del network
+        # The network is named nowhere, so that it is gone before the next one is built.
+        average.add(predict(next(members), channels, settings, runtime, watcher, passes, seed + number, mask))
     return average.prediction()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from SegDLEngine.errors import ModelError
 from SegDLEngine.inference.ensemble import predict_members
 from SegDLEngine.inference.predict import predict
 from SegDLEngine.inference.runtime import Runtime
+from SegDLEngine.models.catalogue import Model, load_model
 from SegDLEngine.models.writing import write_package
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.options import SegmentOptions
@@ -123,20 +127,25 @@ def test_one_network_has_no_spread_of_members():
         together({**SETTINGS, "uncertainty": "ensemble"}, members(1), samples=1)
 
 
-def test_networks_are_built_one_after_the_other():
-    alive = []
+def test_one_network_is_in_memory_at_a_time(tmp_path):
+    """Neither this loop nor a model's own keeps a network while the next one is built."""
+    card = threshold_card(1)
+    states = [threshold_tensors(card, [400.0], [level]) for level in (0.4, 0.5, 0.6)]
+    write_package(states, card, tmp_path / "model", licence_text="Apache-2.0\n")
+    built: list[weakref.ref] = []
 
-    def networks():
-        for number, network in enumerate(members(3)):
-            alive.append(number)
-            yield network
-            del network
+    class Watched(Model):
+        def build(self, fold=0):
+            gc.collect()
+            assert [network() for network in built] == [None] * fold
+            network = super().build(fold)
+            built.append(weakref.ref(network))
+            return network
 
-    settings, runtime = SETTINGS, Runtime(torch.device("cpu"))
-    reporter = Reporter(lambda event: seen.append((event.get("fraction"), len(alive))))
-    seen: list = []
-    predict_members(networks(), 3, channels(), settings, runtime, reporter)
-    assert {built for fraction, built in seen if fraction is not None and fraction < 0.3} == {1}
+    model = load_model(tmp_path / "model")
+    watched = Watched(model.card, model.folder)
+    predict_members(watched.networks(), 3, channels(), SETTINGS, Runtime(torch.device("cpu")), Reporter())
+    assert len(built) == 3
 
 
 def test_an_ensemble_through_the_pipeline(tmp_path):
