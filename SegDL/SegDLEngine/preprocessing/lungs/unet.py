@@ -44,6 +44,8 @@ def unet_lungs(
             found = load_model(model)
         except ModelError as error:
             raise _with_remedy(error) from error
+        version = f"{found.card.id} {found.card.version}"
+        outer.log(f"The lungs are found by the model {version} (SHA-256 of its weights {found.sha256}).")
         case = {found.card.reference: image}
         result = segment(case, found, SegmentOptions(samples=0, device=device), inner)
     for warning in inner.warnings:
@@ -51,7 +53,7 @@ def unet_lungs(
     mask = result.labels.with_array((result.labels.array > 0).view(np.uint8))
     report = {
         **volumes({"lungs": mask, "mask": mask}),
-        "model": {"id": found.card.id, "version": found.card.version},
+        "model": {"id": found.card.id, "version": found.card.version, "sha256": found.sha256},
         "warnings": [] if mask.array.any() else [NO_LUNGS],
         "seconds": clock.stop(),
     }
