@@ -28,7 +28,10 @@ def foreground(probability: np.ndarray, activation: str) -> np.ndarray:
     """
     if len(probability) == 1:
         return probability[0]
-    return probability.sum(axis=0) if activation == "softmax" else probability.max(axis=0)
+    if activation == "softmax":
+        # Rounding may carry the sum a little beyond 1.
+        return np.minimum(probability.sum(axis=0), 1)
+    return probability.max(axis=0)
 
 
 def label_map(

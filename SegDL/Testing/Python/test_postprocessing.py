@@ -59,6 +59,14 @@ def test_several_softmax_classes_are_decided_by_argmax():
     assert (shyer <= (expected > 0)).all() and ((expected > 0) <= bolder).all()
 
 
+def test_sums_of_softmax_classes_stay_probabilities():
+    generator = np.random.default_rng(0)
+    classes = np.exp(9 * generator.standard_normal((4, 8, 16, 16))).astype(np.float32)
+    classes /= classes.sum(axis=0)
+    assert classes.sum(axis=0).max() > 1, "rounding alone does not exceed 1 here"
+    assert foreground(classes, "softmax").max() == 1
+
+
 def test_one_softmax_label_is_decided_by_its_threshold():
     probability = np.array([[[[0.69, 0.71]]]], np.float32)
     assert label_map(probability, [1], 0.7, "softmax").ravel().tolist() == [0, 1]
