@@ -40,7 +40,10 @@ class Draws:
 
     def normal(self, *shape: int) -> torch.Tensor:
         """float32 (N, *shape) of mean 0 and standard deviation 1."""
-        return torch.stack([torch.randn(shape, generator=row) for row in self._rows])
+        values = torch.empty(len(self._rows), *shape)
+        for row, generator in zip(values, self._rows, strict=True):
+            row.normal_(generator=generator)
+        return values
 
     def common(self, *shape: int) -> torch.Tensor:
         """float32 ``shape`` in [0, 1), the same for all rows of the batch."""

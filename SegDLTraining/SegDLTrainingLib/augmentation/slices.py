@@ -64,11 +64,11 @@ class SliceAugmentation:
             share = draws.chance(self.smooth, 1, 1, 1) * draws.uniform(0, 1, 1, 1, 1)
             images = images + share * (soft - images)
         gain = 1 + draws.uniform(-self.gain, self.gain, 1, 1, 1)
-        images = images * gain + draws.uniform(-self.offset, self.offset, 1, 1, 1)
+        images = (images * gain).add_(draws.uniform(-self.offset, self.offset, 1, 1, 1))
         if self.noise:
             level = draws.uniform(0, 1, 1, 1, 1) ** 2 * self.noise
-            images = images + level * draws.normal(*images.shape[1:])
-        return images.clamp(0, 1).masked_fill(air, 0.0)
+            images.add_(draws.normal(*images.shape[1:]).mul_(level))
+        return images.clamp_(0, 1).masked_fill_(air, 0.0)
 
     def windows(self, shape: torch.Size, draws: Draws) -> torch.Tensor:
         """bool (N, j, i), true in the part that stays; all true for most slices."""
@@ -95,7 +95,7 @@ class SliceAugmentation:
         images, labels = sample(images, grid), sample_labels(labels, grid)
         images = self.grey_values(images, draws)
         keep = self.windows(images.shape, draws)
-        return images * keep[:, None], labels * keep
+        return images.mul_(keep[:, None].float()), labels * keep
 
 
 def sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
@@ -107,10 +107,12 @@ def sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 def sample_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """The label whose interpolated mask is largest; of equals with the background, the label."""
-    values = [int(value) for value in labels.unique() if value]
+    values = [value for value in torch.bincount(labels.flatten()).nonzero().flatten().tolist() if value]
     if not values:
         return labels
     masks = sample(torch.stack([labels == value for value in values], dim=1).float(), grid)
+    if len(values) == 1:
+        return (masks[:, 0] >= 0.5).to(labels.dtype) * values[0]
     share, best = masks.max(dim=1)
     found = torch.tensor(values, dtype=labels.dtype)[best]
     return torch.where(share >= 1 - masks.sum(dim=1), found, torch.zeros_like(found))

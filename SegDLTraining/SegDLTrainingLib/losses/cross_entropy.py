@@ -20,8 +20,8 @@ def cross_entropy(
     if activation == "softmax":
         entropy = -(_per_output(weights, logits) * target * functional.log_softmax(logits, dim=1))
         return entropy.sum(dim=1).mean()
-    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (_per_output(weights, logits) * entropy).mean()
+    weight = None if weights is None else _per_output(weights, logits)
+    return functional.binary_cross_entropy_with_logits(logits, target, weight)
 
 
 def focal(
