@@ -1,8 +1,13 @@
 """A network, cases and recipes so small that a whole training takes a second."""
 
 import copy
+import json
+from pathlib import Path
 
 import numpy as np
+from SegDLEngine.images.grid import Grid
+from SegDLEngine.images.image import Image
+from SegDLEngine.images.writing import write_image
 from SegDLTrainingLib.recipes import Recipe, load_recipe
 from SegDLTrainingLib.volumes import PreparedVolume
 
@@ -53,3 +58,28 @@ def bright_ball(seed: int, size: int = 32) -> PreparedVolume:
 
 def balls(count: int = 3) -> list[PreparedVolume]:
     return [bright_ball(seed, 16) for seed in range(count)]
+
+
+def write_job(folder: Path, recipe: Recipe) -> tuple[Path, Path]:
+    """Write five cases of ``balls`` with a manifest, and the recipe with steps for them."""
+    grid = Grid((16, 16, 12), (2.0, 2.0, 3.0))
+    rows = []
+    for volume in balls(5):
+        ct, labels = folder / f"{volume.name}.nrrd", folder / f"{volume.name}-labels.nrrd"
+        write_image(Image(np.rint(volume.image[0] * 1000).astype(np.int16) - 500, grid, "CT", "HU"), ct)
+        write_image(Image(volume.labels, grid), labels)
+        rows.append(f"case{volume.name},patient{volume.name},{ct.name},{labels.name}")
+    manifest = folder / "cases.csv"
+    manifest.write_text("\n".join(["name,patient,CT,labels", *rows]) + "\n", encoding="utf-8")
+    recipe.card["preprocessing"] = [{"step": "scale", "offset": 500, "factor": 0.001}]
+    recipe.card["postprocessing"] = []
+    path = folder / "recipe.json"
+    path.write_text(json.dumps(recipe.data), encoding="utf-8")
+    return path, manifest
+
+
+def fit_arguments(job: tuple[Path, Path], output: Path) -> list[str]:
+    """``segdl-train fit`` of a job, with events on stdout."""
+    recipe, manifest = job
+    settings = ["--workers", "1", "--device", "cpu", "--threads", "1", "--progress", "json"]
+    return ["fit", "--recipe", str(recipe), "--data", str(manifest), "--output", str(output), *settings]
