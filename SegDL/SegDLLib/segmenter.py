@@ -176,7 +176,7 @@ class _Relay:
 def _canStartEngine() -> bool:
     """True where Qt and a Python for the engine exist; a bare MRML host has neither."""
     try:
-        from SegDLLib.engine_process import pythonCommand
+        from SegDLLib.protocol_process import pythonCommand
 
         return bool(pythonCommand())
     except (ImportError, SegDLError):

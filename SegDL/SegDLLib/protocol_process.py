@@ -1,0 +1,215 @@
+"""A Python process beside the application that speaks the engine's protocol: JSON lines on its streams.
+
+What the segmenting worker and a training have in common: start, lines, environment, and their end with
+everything they started.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from SegDLEngine import protocol
+from SegDLEngine.errors import SegDLError
+
+from SegDLLib.process_tree import killTree
+from SegDLLib.signals import Signal
+from SegDLLib.text_lines import TextLines
+
+MODULE_FOLDER = Path(__file__).resolve().parents[1]
+
+# Another Python that has torch may be named here; by default it is Slicer's own.
+PYTHON_VARIABLE = "SEGDL_PYTHON"
+
+TAIL_LINES = 50
+END_MS = 2000
+_START_MS = 10000
+
+
+def pythonCommand() -> list[str]:
+    """The Python to run the engine with; raises SegDLError where there is none.
+
+    ``sys.executable`` is not asked: inside Slicer it may be empty or the application itself.
+    """
+    chosen = os.environ.get(PYTHON_VARIABLE) or shutil.which("PythonSlicer")
+    if not chosen:
+        raise SegDLError(
+            "Slicer's Python (PythonSlicer) was not found on the PATH.",
+            hint=f"Start Slicer by its launcher, or name a Python with torch in {PYTHON_VARIABLE}.",
+            code="no_python",
+        )
+    return [chosen]
+
+
+class ProtocolProcess:
+    """Starts one process at a time, hands on its events and ends it; all of it in the main thread.
+
+    ``received``: each event as a dictionary.  A subclass says how a process is asked to end (``_askToEnd``)
+    and what to make of an end that nobody asked for (``_onUnexpectedEnd``); ``title`` names it in sentences.
+    """
+
+    title = "The process"
+
+    def __init__(self) -> None:
+        self.received = Signal()
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._process: Any = None
+        self._expected = False
+        self._out, self._err = TextLines(), TextLines()
+        slicer.app.connect("aboutToQuit()", self.shutdown)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the launcher or Python; 0 when none runs."""
+        return int(self._process.processId()) if self.running else 0
+
+    def wait(self, milliseconds: int) -> None:
+        """Block until the process says something, without an event loop; for scripts."""
+        process = self._process
+        if process is None:
+            return
+        process.waitForReadyRead(milliseconds)
+        self._read()
+
+    def shutdown(self) -> None:
+        """End the process: gently, then by force.  Nothing is reported."""
+        process = self._process
+        if process is None:
+            return
+        self._expected = True
+        self._askToEnd()
+        if not process.waitForFinished(self._graceMs()):
+            killTree(self.pid)
+            process.waitForFinished(END_MS)
+        self._drop()
+
+    def kill(self) -> None:
+        """Kill the process with everything it started; its end is reported."""
+        process = self._process
+        if process is None:
+            return
+        killTree(self.pid)
+        process.waitForFinished(END_MS)
+
+    def close(self) -> None:
+        """Shut down for good: nothing of this object is called any more."""
+        self.received.disconnect()
+        self.shutdown()
+        slicer.app.disconnect("aboutToQuit()", self.shutdown)
+
+    def _askToEnd(self) -> None:
+        raise NotImplementedError
+
+    def _graceMs(self) -> int:
+        """How long ``shutdown`` waits before it uses force."""
+        return END_MS
+
+    def _onUnexpectedEnd(self, exitCode: int, crashed: bool) -> None:
+        raise NotImplementedError
+
+    def _start(self, command: Sequence[str], folders: Sequence[Path], *, own: bool) -> None:
+        """Start a program that finds the packages in ``folders``; raises SegDLError if it cannot.
+
+        ``own``: it is Slicer's Python; another one must not see Slicer's libraries.
+        """
+        program, *arguments = command
+        self._out, self._err = TextLines(), TextLines()
+        self.tail.clear()
+        self._expected = False
+        # The application owns the object, so that PythonQt never deletes it inside one of its own signals.
+        process = qt.QProcess(slicer.app)
+        process.setProcessEnvironment(_environment(folders, own))
+        process.setWorkingDirectory(str(MODULE_FOLDER))
+        process.connect("readyReadStandardOutput()", self._read)
+        process.connect("readyReadStandardError()", self._read)
+        process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
+        self._process = process
+        process.start(program, arguments)
+        if not process.waitForStarted(_START_MS):
+            reason = process.errorString()
+            self._drop()
+            raise SegDLError(
+                f"{self.title} could not be started: {program}: {reason}.",
+                hint="Check that this program exists and may be run.",
+                code="engine",
+            )
+
+    def _write(self, command: Mapping[str, Any]) -> bool:
+        """Give the process one line; False if it does not take it."""
+        line = protocol.encode(command) + "\n"
+        return self._process is not None and self._process.write(line.encode("utf-8")) >= 0
+
+    def _read(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        for line in self._err.feed(process.readAllStandardError().data()):
+            self.tail.append(line)
+        for line in self._out.feed(process.readAllStandardOutput().data()):
+            self._dispatch(line)
+
+    def _dispatch(self, line: str) -> None:
+        try:
+            event = protocol.decode(line)
+        except ValueError:
+            # A library that prints; it is kept for the report.
+            self.tail.append(line)
+            return
+        self.received.emit(event)
+
+    def _onFinished(self, exitCode: int) -> None:
+        process = self._process
+        if process is None:
+            return
+        self._read()
+        self.tail.extend(self._err.rest())
+        crashed = process.exitStatus() != qt.QProcess.NormalExit
+        self._drop()
+        if not self._expected:
+            self._onUnexpectedEnd(exitCode, crashed)
+
+    def _drop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.deleteLater()
+
+    def _missingPackage(self) -> SegDLError | None:
+        """The error of a Python that lacks a package, if the last words say so."""
+        tail = "\n".join(self.tail)
+        missing = re.search(r"No module named '([\w.]+)'", tail)
+        if missing is None:
+            return None
+        return SegDLError(
+            f"The engine's Python lacks the package '{missing.group(1)}'.",
+            hint="Install the missing packages in the panel.",
+            code="dependency",
+            detail=tail,
+        )
+
+
+def howItEnded(exitCode: int, crashed: bool) -> str:
+    return "was ended by the system or crashed" if crashed else f"ended with code {exitCode}"
+
+
+def _environment(folders: Sequence[Path], own: bool):
+    """The child's environment: this one's plus the folders; Slicer's own stays as it is."""
+    if own or not hasattr(slicer.app, "startupEnvironment"):
+        environment = qt.QProcessEnvironment.systemEnvironment()
+    else:
+        environment = slicer.app.startupEnvironment()
+    path = [*map(str, folders), environment.value("PYTHONPATH", "")]
+    environment.insert("PYTHONPATH", os.pathsep.join(folder for folder in path if folder))
+    environment.insert("PYTHONUNBUFFERED", "1")
+    environment.insert("PYTHONIOENCODING", "utf-8")
+    return environment
