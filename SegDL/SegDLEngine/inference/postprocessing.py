@@ -17,6 +17,7 @@ from SegDLEngine.errors import ModelError
 from SegDLEngine.images.cropping import bounding_box
 from SegDLEngine.images.image import Image
 from SegDLEngine.inference.label_cleaning import fill_holes, merge_small
+from SegDLEngine.inference.mask_share import drop_mostly_inside
 
 Masks = Mapping[str, Image]
 
@@ -137,6 +138,7 @@ STEPS: dict[str, Callable[..., Image]] = {
     "components": components,
     "merge_small": merge_small,
     "fill_holes": fill_holes,
+    "drop_mostly_inside": drop_mostly_inside,
 }
 
 

@@ -1,10 +1,11 @@
-"""The preprocessing step that blanks what lies outside of a mask."""
+"""Preprocessing steps that make a mask from grey values, and that blank what lies outside of a mask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import SimpleITK
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.image import Image
@@ -40,6 +41,43 @@ def mask_outside(
     return case.with_images(
         {name: apply(name, image) if name in chosen else image for name, image in case.images.items()}
     )
+
+
+@step("mask_between")
+def mask_between(
+    case: PreparedCase,
+    *,
+    name: str,
+    input: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    smooth_mm: float = 0.0,
+) -> PreparedCase:
+    """Add the mask ``name`` of the voxels whose value lies from ``low`` to ``high``, either of them optional.
+
+    Of the reference input unless another is named.  ``smooth_mm``: standard deviation of the Gaussian that is
+    applied first, so that noise does not decide.
+    """
+    chosen = case.reference if input is None else input
+    if chosen not in case.images:
+        raise ModelError(
+            f"Step 'mask_between': there is no input '{chosen}'.", hint=f"Inputs: {', '.join(case.images)}."
+        )
+    image = case.images[chosen]
+    values = image.array.astype(np.float32) if smooth_mm <= 0 else _smoothed(image, smooth_mm)
+    inside = np.ones(values.shape, dtype=bool)
+    if low is not None:
+        inside &= values >= low
+    if high is not None:
+        inside &= values <= high
+    return case.with_mask(name, Image(inside.astype(np.uint8), image.grid))
+
+
+def _smoothed(image: Image, sigma_mm: float) -> np.ndarray:
+    volume = SimpleITK.GetImageFromArray(image.array.astype(np.float32))
+    volume.SetSpacing(image.grid.spacing)
+    smoothed = SimpleITK.DiscreteGaussian(volume, [sigma_mm**2] * 3, 16, [0.01] * 3, True)
+    return SimpleITK.GetArrayFromImage(smoothed)
 
 
 def _filled(array: np.ndarray, where: np.ndarray, value: float) -> np.ndarray:
