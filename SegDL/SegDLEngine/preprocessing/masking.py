@@ -76,7 +76,7 @@ def mask_between(
 def _smoothed(image: Image, sigma_mm: float) -> np.ndarray:
     volume = SimpleITK.GetImageFromArray(image.array.astype(np.float32))
     volume.SetSpacing(image.grid.spacing)
-    smoothed = SimpleITK.DiscreteGaussian(volume, [sigma_mm**2] * 3, 16, [0.01] * 3, True)
+    smoothed = SimpleITK.DiscreteGaussian(volume, [sigma_mm**2] * 3, 16, 0.01, True)
     return SimpleITK.GetArrayFromImage(smoothed)
 
 
