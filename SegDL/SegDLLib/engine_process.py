@@ -94,7 +94,7 @@ class EngineProcess(ProtocolProcess):
             return SegDLError("The engine has ended.", hint="Run again.", code=ENGINE_LEFT, detail=tail)
         return SegDLError(
             f"The engine {howItEnded(exitCode, crashed)}; the scene was not changed.",
-            hint="Run again; if memory is short, choose fewer samples or the CPU.  The log has its last words.",
+            hint="Run again; if memory is short, choose fewer samples or the CPU.  See the log.",
             code="engine_died",
             detail=tail,
         )

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from SegDLEngine.errors import InputError, SegDLError
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
+from SegDLTrainingLib.places import CHECKPOINT_FILE
+
 HEADER = "segdl-checkpoint-1"
 
 Tensors = dict[str, torch.Tensor]

@@ -14,10 +14,9 @@ from typing import Any
 from SegDLEngine.errors import InputError
 
 from SegDLTrainingLib.checkpoint import write_file
+from SegDLTrainingLib.places import HISTORY_FILE
 
-HISTORY_FILE, CSV_FILE, PICTURE_FILE, TENSORBOARD_FOLDER = (
-    "history.json", "history.csv", "curves.png", "tensorboard",
-)  # fmt: skip
+CSV_FILE, PICTURE_FILE, TENSORBOARD_FOLDER = "history.csv", "curves.png", "tensorboard"
 PICTURE_SECONDS = 60.0
 
 Row = Mapping[str, Any]

@@ -9,6 +9,7 @@ from pathlib import Path
 from SegDLEngine.errors import InputError
 from SegDLEngine.protocol import Reporter
 
+from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
 from SegDLTrainingLib.progress import StopRequests
 from SegDLTrainingLib.recipes import Recipe, load_recipe
 
@@ -43,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Train; ``arguments.stop`` learns where the file that asks to stop would lie."""
-    from SegDLTrainingLib.checkpoint import CHECKPOINT_FILE
-    from SegDLTrainingLib.run import train, working_folder
+    from SegDLTrainingLib.run import train
 
     recipe = recipe_of(arguments)
     working = working_folder(arguments.output)

@@ -22,6 +22,7 @@ from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import FitResult, Machine, fit
 from SegDLTrainingLib.operating_point import best_threshold, operating_points, predict_volumes
 from SegDLTrainingLib.package import export_package
+from SegDLTrainingLib.places import working_folder
 from SegDLTrainingLib.processes import Processes, joined
 from SegDLTrainingLib.recipes import Recipe, licence_text
 from SegDLTrainingLib.sources import load_part
@@ -30,7 +31,6 @@ from SegDLTrainingLib.transfer import initial_weights
 from SegDLTrainingLib.validation import volume_dice
 from SegDLTrainingLib.volumes import PreparedVolume
 
-WORKING_SUFFIX = "-training"
 GPU_LOADERS = 4
 
 
@@ -75,12 +75,6 @@ def train(
         if not processes.first:
             return {}
         return _export(recipe, result, cases["validation"], output, machine, first, minutes)
-
-
-def working_folder(output: str | Path) -> Path:
-    """Where the training of a package keeps its checkpoint."""
-    output = Path(output)
-    return output.with_name(output.name + WORKING_SUFFIX)
 
 
 def _cases(
