@@ -18,7 +18,6 @@ from SegDLEngine.errors import Cancelled
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib.averaging import WeightAverage
 from SegDLTrainingLib.checkpoint import (
     Position,
     load_checkpoint,
@@ -27,11 +26,15 @@ from SegDLTrainingLib.checkpoint import (
     write_tensors,
 )
 from SegDLTrainingLib.curves import Curves
+from SegDLTrainingLib.initialisation import set_output_bias
 from SegDLTrainingLib.phase import Phase
+from SegDLTrainingLib.precision import Precision
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.processes import Processes
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.schedules import stagnates, values
+from SegDLTrainingLib.segmentation import Segmentation
+from SegDLTrainingLib.task import Setting, TaskMaker
 from SegDLTrainingLib.volumes import PreparedVolume
 
 KEPT_FILES = "kept-*.safetensors"
@@ -73,17 +76,21 @@ def fit(
     machine: Machine | None = None,
     initial: Mapping[str, torch.Tensor] | None = None,
     curves: Curves | None = None,
+    make_task: TaskMaker = Segmentation,
 ) -> FitResult:
     """Train and return the weights; checkpoint, kept weights and curve of the training are in ``folder``.
 
     A checkpoint of the same recipe and cases in ``folder`` is continued.  ``initial`` weights are where a new
     training starts, random ones by default.  Raises Cancelled, after writing a checkpoint, when the reporter
     is told to stop; SegDLError when the loss is no number or the disk is full, keeping the last checkpoint.
+    ``make_task`` says what is trained for; segmentation after the recipe by default.
     """
     machine, folder = machine or Machine(), Path(folder)
     if curves is None and machine.processes.first:
         curves = Curves(folder)
-    return _Fit(recipe, training, validation, folder, reporter, machine, initial, curves).to_the_end()
+    return _Fit(
+        recipe, training, validation, folder, reporter, machine, initial, curves, make_task
+    ).to_the_end()
 
 
 class _Fit:
@@ -92,11 +99,11 @@ class _Fit:
     def __init__(
         self, recipe: Recipe, training: Sequence[PreparedVolume], validation: Sequence[PreparedVolume],
         folder: Path, reporter: Reporter, machine: Machine, initial: Mapping[str, torch.Tensor] | None,
-        curves: Curves | None,
+        curves: Curves | None, make_task: TaskMaker,
     ):  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._reporter, self._machine, self._curves = folder, reporter, machine, curves
-        self._recipes = recipe.phases
+        self._recipes, self._make_task = recipe.phases, make_task
         self._cases = (training, validation)
         names = [[volume.name for volume in part] for part in self._cases]
         self._identity = f"{recipe.identity}-{digest(names)}"
@@ -105,6 +112,7 @@ class _Fit:
         self._network = build_network(network["name"], network["options"]).to(machine.device)
         if initial is not None:
             self._network.load_state_dict(initial)
+        self._set_output_bias(recipe)
         self._all_steps = sum(
             int(phase["training"]["epochs"]) * int(phase["training"]["steps_per_epoch"])
             for phase in self._recipes
@@ -120,6 +128,13 @@ class _Fit:
             reporter.log(f"Continuing after step {self._position.number} of {self._all_steps}.")
         self._saved = self._started = time.monotonic()
         self._number_at_start = self._position.number
+
+    def _set_output_bias(self, recipe: Recipe) -> None:
+        name = recipe["training"].get("output_bias")
+        if name:
+            values = [label["value"] for label in recipe.card["labels"]]
+            activation = recipe.card["inference"]["activation"]
+            set_output_bias(self._network, name, self._cases[0], values, activation)
 
     def to_the_end(self) -> FitResult:
         position = self._position
@@ -157,11 +172,10 @@ class _Fit:
             position.kept = {}
         recipe = self._recipes[position.phase]
         machine = self._machine
-        phase = Phase(
-            recipe, self._network, *self._cases, machine.device, machine.processes, machine.loaders,
-            self._reporter,
-        )  # fmt: skip
-        self._average = WeightAverage(self._network, recipe["training"].get("weight_average", 0.0))
+        precision = Precision(recipe["training"].get("mixed_precision", "bfloat16"), machine.device)
+        setting = Setting(recipe, self._network, *self._cases, precision, machine.device, machine.processes)
+        phase = Phase(setting, self._make_task, machine.loaders, self._reporter)
+        self._average = phase.task.average
         if checkpoint is not None:
             self._average.network.load_state_dict(checkpoint.module("average"))
             self._average.count = checkpoint.extra["averaged"]
@@ -187,8 +201,8 @@ class _Fit:
         rate = phase.schedule(position.epoch + (phase.steps - 1) / phase.steps, rows)
         row = {"epoch": len(position.history), "phase": position.phase, "loss": position.total / phase.steps,
                "rate": rate}  # fmt: skip
-        if (position.epoch + 1) % phase.validation.every == 0 or position.epoch + 1 == phase.epochs:
-            row.update(phase.validation(self._average.network, position.epoch))
+        if (position.epoch + 1) % phase.task.every == 0 or position.epoch + 1 == phase.epochs:
+            row.update(phase.task.judge(phase.task.kept, position.epoch))
         row["seconds"] = time.perf_counter() - began
         self._end_epoch({key: round(value, 6) for key, value in row.items()})
 
@@ -226,7 +240,7 @@ class _Fit:
         if better or phase.settings["keep"] == "last":
             position.kept = row
             position.kept_file = KEPT_FILES.replace("*", f"{position.number:08d}")
-            self._kept = {key: value.clone() for key, value in self._average.network.state_dict().items()}
+            self._kept = {key: value.clone() for key, value in phase.task.kept.state_dict().items()}
             if self._machine.processes.first:
                 write_tensors(self._folder / position.kept_file, self._kept, {"row": json.dumps(row)})
         position.epoch, position.step, position.total = position.epoch + 1, 0, 0.0

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from SegDLEngine.errors import InputError
@@ -10,8 +11,10 @@ from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.averaging import WeightAverage
 from SegDLTrainingLib.checkpoint import read_tensors
 from SegDLTrainingLib.fit import Machine, fit
+from SegDLTrainingLib.initialisation import set_output_bias
 from SegDLTrainingLib.optimisers import build_optimiser
 from SegDLTrainingLib.trainable import choose_trainable, set_training
+from SegDLTrainingLib.volumes import PreparedVolume
 from tiny_training import balls, smallest_recipe
 
 INSTANCE = {"in_channels": 1, "filters": 2, "depth": 2, "dropout": 0.0, "normalisation": "instance"}
@@ -152,6 +155,20 @@ def test_unknown_optimisers_and_precisions_are_named(tmp_path):
         build_optimiser([torch.nn.Parameter(torch.zeros(1))], {"name": "lion"})
     with pytest.raises(InputError, match="'float8' is unknown"):
         run(smallest_recipe(training={"mixed_precision": "float8"}), tmp_path)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_output_bias_predicts_the_frequencies_of_the_labels(activation):
+    labels = np.zeros((1, 10, 10), np.uint8)
+    labels[0, 0, :5], labels[0, 1:4] = 1, 3
+    volume = PreparedVolume(np.zeros((1, 1, 10, 10), np.float16), labels, (1.0, 1.0, 1.0), "one")
+    outputs = 3 if activation == "softmax" else 2
+    network = torch.nn.Conv2d(1, outputs, 1)
+    set_output_bias(network, "bias", [volume], [1, 3], activation)
+    found = network.bias.softmax(0) if activation == "softmax" else torch.sigmoid(network.bias)
+    assert found.tolist() == pytest.approx(([0.65] if activation == "softmax" else []) + [0.05, 0.3])
+    with pytest.raises(InputError, match="'weight' is no parameter of"):
+        set_output_bias(network, "weight", [volume], [1, 3], activation)
 
 
 def test_rate_of_every_epoch_follows_the_schedule(tmp_path):
