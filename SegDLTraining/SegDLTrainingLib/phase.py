@@ -5,71 +5,45 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from SegDLEngine.errors import InputError, SegDLError
-from SegDLEngine.networks.network import Network
 from SegDLEngine.protocol import Reporter
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from SegDLTrainingLib.augmentation.mixup import mixup
-from SegDLTrainingLib.augmentation.registry import build_augmentation
-from SegDLTrainingLib.draws import Draws, seed_of
-from SegDLTrainingLib.live_tumours import LiveTumours
+from SegDLTrainingLib.draws import seed_of
 from SegDLTrainingLib.loading import Loader
-from SegDLTrainingLib.losses.registry import build_loss
 from SegDLTrainingLib.optimisers import PenalisedSGD, build_optimiser
-from SegDLTrainingLib.precision import Precision
-from SegDLTrainingLib.processes import Processes
-from SegDLTrainingLib.recipes import Recipe
-from SegDLTrainingLib.sampling import build_sampler
 from SegDLTrainingLib.schedules import build_schedule
-from SegDLTrainingLib.targets import target_maps
+from SegDLTrainingLib.task import Part, Setting, TaskMaker
 from SegDLTrainingLib.trainable import choose_trainable, set_training, unused_parameters
-from SegDLTrainingLib.validation import Validation
-from SegDLTrainingLib.volumes import PreparedVolume
-
-Part = tuple[torch.Tensor, torch.Tensor]
 
 
 class Phase:
-    """Samplers, loss, optimiser, schedule and validation of one recipe, and the step that uses them.
+    """Task, optimiser and schedule of one recipe, and the step that uses them.
 
     A batch is shared among the processes, and each share is computed in ``training.accumulate`` parts whose
     gradients add up to that of the whole; batch norm sees a part at a time.
     """
 
-    def __init__(
-        self, recipe: Recipe, network: Network, training: Sequence[PreparedVolume],
-        validation: Sequence[PreparedVolume], device: str, processes: Processes, loaders: int,
-        reporter: Reporter,
-    ):  # fmt: skip
-        settings, card = recipe["training"], recipe.card
+    def __init__(self, setting: Setting, make_task: TaskMaker, loaders: int, reporter: Reporter):
+        recipe, settings, network = setting.recipe, setting.recipe["training"], setting.network
         self.settings = settings
         self.epochs, self.steps = int(settings["epochs"]), int(settings["steps_per_epoch"])
         self.schedule = build_schedule(recipe["schedule"])
-        self.precision = Precision(settings.get("mixed_precision", "bfloat16"), device)
-        self._seed, self._device, self._processes = recipe.seed, device, processes
+        self.precision = setting.precision
+        self._seed, self._device, self._processes = recipe.seed, setting.device, setting.processes
         self._network = network
         choose_trainable(network, settings.get("trainable", ["*"]))
         self.optimiser = build_optimiser(
             [parameter for parameter in network.parameters() if parameter.requires_grad],
             recipe.data.get("optimiser", {}),
         )
-        self._activation = card["inference"]["activation"]
-        self._values = [label["value"] for label in card["labels"]]
-        self._loss = build_loss(recipe["loss"], self._activation)
-        self._augment = build_augmentation(recipe["augmentation"])
-        live = None
-        if recipe["sampling"].get("live_share"):
-            live = LiveTumours(card["preprocessing"], recipe["sampling"]["live_diameter_mm"])
-        self._sampler = build_sampler(training, card, recipe["sampling"], recipe.seed, live)
-        self._parts = _parts(processes.share(self._sampler.size), int(settings.get("accumulate", 1)))
+        self.task = make_task(setting)
+        self._parts = _parts(setting.processes.share(self.task.size), int(settings.get("accumulate", 1)))
         self._load = Loader(self._batch, loaders)
-        self.validation = Validation(validation, recipe, self._loss, self.precision, device, processes)
         self._model = self._parallel(reporter)
 
     def begin_epoch(self) -> None:
@@ -86,14 +60,15 @@ class Phase:
             self.optimiser.set_epoch(epoch)
         self.optimiser.zero_grad(set_to_none=True)
         total, parts = 0.0, self._load(number, last)
-        for place, (images, target) in enumerate(parts):
+        for place, (images, *aims) in enumerate(parts):
             # Dropout is the only random layer; its masks too follow from the seed and the step.
             torch.manual_seed(seed_of(self._seed, number, self._parts[place][0], 1))
             together = contextlib.nullcontext() if place == len(parts) - 1 else self._apart()
             with together:
                 with self.precision.autocast():
                     logits = self._model(images.to(self._device, non_blocking=True))
-                value = self._loss(logits.float(), target.to(self._device, non_blocking=True), int(epoch))
+                there = [aim.to(self._device, non_blocking=True) for aim in aims]
+                value = self.task.loss(logits.float(), there, epoch)
                 self.precision.scaler.scale(value / len(parts)).backward()
             total += float(value.detach()) / len(parts)
         loss = self._processes.sum([total], self._device)[0] / self._processes.count
@@ -112,21 +87,12 @@ class Phase:
         self._load.close()
 
     def _batch(self, number: int) -> list[Part]:
-        """Images and targets of this process's parts of a batch."""
-        parts = []
-        for rows in self._parts:
-            images, labels = self._sampler.batch(number, rows)
-            images, labels = self._augment(images, labels, Draws(self._seed, number, rows))
-            targets = target_maps(labels, self._values, self._activation, self._network.margin)
-            if self.settings.get("mixup"):
-                alpha = float(self.settings["mixup"])
-                images, targets = mixup(images, targets, alpha, self._seed, number, rows)
-            parts.append((images, targets))
-        return parts
+        """This process's parts of a batch."""
+        return [self.task.part(number, rows) for rows in self._parts]
 
     def _check(self, value: float, what: str, number: int) -> None:
         if not math.isfinite(value):
-            names = sorted(set(self._sampler.names(number)))
+            names = sorted(set(self.task.names(number)))
             raise SegDLError(
                 f"The {what} is not a number in step {number + 1} (cases: {', '.join(names[:5])}).",
                 hint="Lower the learning rate, clip the gradient, or check these cases. "
