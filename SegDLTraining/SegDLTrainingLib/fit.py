@@ -34,6 +34,7 @@ from SegDLTrainingLib.processes import Processes
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.schedules import stagnates, values
 from SegDLTrainingLib.segmentation import Segmentation
+from SegDLTrainingLib.stages import write_stage
 from SegDLTrainingLib.task import Setting, TaskMaker
 from SegDLTrainingLib.volumes import PreparedVolume
 
@@ -207,8 +208,10 @@ class _Fit:
         self._end_epoch({key: round(value, 6) for key, value in row.items()})
 
     def _after_step(self, loss: float, rate: float) -> None:
-        """Report; stop with a checkpoint if asked to; write one from time to time."""
+        """Write a stage if it is time; report; write a checkpoint if it is time or a stop is asked for."""
         position, phase, processes = self._position, self._phase, self._machine.processes
+        if processes.first:
+            write_stage(self._folder, phase.settings.get("stages"), position, phase.steps, phase.task.kept)
         done = position.number - self._number_at_start
         seconds = (time.monotonic() - self._started) / done * (self._all_steps - position.number)
         asked = False
