@@ -1,15 +1,12 @@
 """SegDLTraining: the hidden companion module that starts and watches training outside Slicer.
 
-Training itself is the pure-Python package SegDLTrainingLib (``segdl-train``); this module only launches it.
+Training itself is the pure-Python package SegDLTrainingLib (``segdl-train``); what launches and follows it is
+``SegDLLib.training`` of the module SegDL, whose panel has a section for it.
 """
 
-import json
-import logging
-import os
-import shutil
-import subprocess
-from pathlib import Path
+from __future__ import annotations
 
+import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -36,65 +33,79 @@ class SegDLTraining(ScriptedLoadableModule):
 
 
 class SegDLTrainingLogic(ScriptedLoadableModuleLogic):
-    """Starts trainings from Slicer's Python console."""
+    """For the Python console and for scripts; see ``SegDLLib.training.trainer.Trainer`` for all arguments.
+
+    Example::
+
+        logic = SegDLTrainingLogic()
+        package = logic.train(recipe="lung-tumor-unet2d", data="cases.csv", output="my-lung-model")
+        identifier = logic.install(package)
+    """
+
+    def __init__(self, parent=None):
+        # Not at file scope: Slicer may read this file before it knows the folder of SegDL.
+        from SegDLLib.training.trainer import Trainer
+
+        ScriptedLoadableModuleLogic.__init__(self, parent)
+        self.trainer = Trainer()
 
     def recipes(self):
         """The names of the recipes that come with the extension."""
-        return sorted(path.stem for path in self._recipeFolder().glob("*.json"))
+        return [row["id"] for row in self.trainer.recipes()]
 
-    def train(self, recipe, output, arguments=(), onEvent=None):
-        """Run a recipe (a name or a file) to its end and return the folder of the trained model package.
+    def exportScene(self, recipe, folder):
+        """Write the segmentations of the scene with their volumes as cases; returns the manifest's path."""
+        return self.trainer.exportScene(recipe, folder)
 
-        ``arguments`` are further arguments of ``segdl-train fit``; ``onEvent`` receives each progress event
-        (a dictionary of SegDL's protocol) while the training runs.  Raises RuntimeError with the last error
-        event when the training fails.
+    def check(self, recipe, data):
+        """Read all cases of a folder or manifest; returns the report with ``problems`` and ``usable``."""
+        return self.trainer.check(recipe, data)
+
+    def train(self, recipe, output, data=None, **options):
+        """Train after a recipe (a name or a file) and return the folder of the model package.
+
+        ``data``: folder or manifest; ``scene=True``: the segmentations of the open scene.  A training that
+        was stopped goes on where it was.  Further: ``device``, ``epochs``, ``check`` (True), ``arguments`` (of
+        ``segdl-train fit``), ``blocking`` (True), ``onProgress(fraction, stage, secondsLeft, event)``,
+        ``onFinished(folder)``, ``onError(error)``.  With ``blocking=False`` returns the running job.  The
+        curve appears in the scene as a table with charts.  Raises SegDLEngine.errors.SegDLError; never shows
+        a dialog.
         """
-        command = [self._python(), "-m", "SegDLTrainingLib", "fit", "--recipe", str(recipe)]
-        command += ["--output", str(output), "--progress", "json", *map(str, arguments)]
-        problem = _("the training ended without a result")
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env=self._environment(), text=True, encoding="utf-8"
-        )
-        with process:
-            for line in process.stdout:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    logging.info(line.rstrip())
-                    continue
-                if event.get("event") == "error":
-                    problem = " ".join(filter(None, (event.get("text"), event.get("hint"))))
-                if onEvent is not None:
-                    onEvent(event)
-        if process.returncode != 0:
-            raise RuntimeError(_("Training failed: {problem}").format(problem=problem))
-        return str(output)
+        return self.trainer.train(recipe, output, data, **options)
 
-    @staticmethod
-    def _recipeFolder():
-        return Path(__file__).resolve().parent / "Resources" / "Recipes"
+    def install(self, package, **options):
+        """Put a finished package into the model list and return its id there."""
+        return self.trainer.install(package, **options)
 
-    @staticmethod
-    def _python():
-        found = shutil.which("PythonSlicer")
-        if not found:
-            raise RuntimeError(
-                _("PythonSlicer was not found on the PATH, so no training can be started from here.")
-            )
-        return found
+    def curves(self, output):
+        """The table node of the training of a package, or None."""
+        from SegDLLib.training.curve_nodes import tableOfTraining
 
-    @staticmethod
-    def _environment():
-        """The child finds both packages, in an installed extension and in a source tree alike."""
-        here = Path(__file__).resolve().parent
-        folders = [here, here.parent / "SegDL"]
-        inherited = os.environ.get("PYTHONPATH")
-        path = [str(folder) for folder in folders if folder.is_dir()] + ([inherited] if inherited else [])
-        return dict(os.environ, PYTHONPATH=os.pathsep.join(path))
+        return tableOfTraining(str(output))
+
+    def stop(self):
+        """Stop the training after its step; it leaves a checkpoint."""
+        self.trainer.stop()
+
+    def shutdown(self):
+        """Stop a training, wait for its checkpoint and end its process."""
+        self.trainer.shutdown()
 
 
 class SegDLTrainingTest(ScriptedLoadableModuleTest):
     """The self test that Slicer runs."""
 
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+
     def test_recipes_are_listed(self):
         self.assertIn("lung-tumor-unet2d", SegDLTrainingLogic().recipes())
+
+    def test_curve_of_a_training(self):
+        from SegDLLib.training.curve_nodes import charts, makeCurves, setRow
+
+        table = makeCurves("self-test", "self-test training")
+        for epoch in (0, 1, 1):
+            setRow(table, {"epoch": epoch, "loss": 0.5, "rate": 0.001, "seconds": 1.0})
+        self.assertEqual(table.GetNumberOfRows(), 2)
+        self.assertEqual(len(charts(table)), 2)

@@ -166,7 +166,11 @@ class ProtocolProcess:
             # A library that prints; it is kept for the report.
             self.tail.append(line)
             return
+        self._handle(event)
         self.received.emit(event)
+
+    def _handle(self, event: Mapping[str, Any]) -> None:
+        """For a subclass that remembers something of the events."""
 
     def _onFinished(self, exitCode: int) -> None:
         process = self._process

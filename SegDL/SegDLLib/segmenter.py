@@ -10,6 +10,7 @@ from SegDLEngine.errors import SegDLError
 
 from SegDLLib.request import makeRequest
 from SegDLLib.results import TABLE_ROLE, UNCERTAINTY_ROLE, ResultNodes
+from SegDLLib.signals import Relay
 
 DEFAULT_MODEL = "lung-tumor-unet2d"
 
@@ -149,28 +150,11 @@ class Segmenter:
                 job.progressed.connect(onProgress)
             job.start()
             return job
-        poll = _Relay(onProgress)
+        poll = Relay(onProgress)
         job.progressed.connect(poll.receive)
         job.start()
         nodes: ResultNodes = job.wait(poll)
         return nodes.segmentation
-
-
-class _Relay:
-    """Hands progress to a script's callback outside the signal, so that its exceptions stop the job."""
-
-    def __init__(self, callback: Callable[..., Any] | None):
-        self._callback = callback
-        self._waiting: list[tuple[Any, ...]] = []
-
-    def receive(self, *progress: Any) -> None:
-        self._waiting.append(progress)
-
-    def __call__(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for progress in waiting:
-            if self._callback is not None:
-                self._callback(*progress)
 
 
 def _canStartEngine() -> bool:

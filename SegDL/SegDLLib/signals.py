@@ -27,3 +27,20 @@ class Signal:
                 slot(*arguments)
             except Exception:
                 logging.exception("A listener of SegDL failed")
+
+
+class Relay:
+    """Hands progress to a script's callback outside the signal, so that its exceptions stop the job."""
+
+    def __init__(self, callback: Callable[..., Any] | None):
+        self._callback = callback
+        self._waiting: list[tuple[Any, ...]] = []
+
+    def receive(self, *progress: Any) -> None:
+        self._waiting.append(progress)
+
+    def __call__(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for progress in waiting:
+            if self._callback is not None:
+                self._callback(*progress)

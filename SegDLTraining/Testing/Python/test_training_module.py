@@ -31,11 +31,20 @@ def test_recipes_are_listed_by_name(module):
     assert "lung-tumor-unet2d" in SegDLTraining.SegDLTrainingLogic().recipes()
 
 
-def test_a_failed_training_says_why(module, tmp_path):
-    import SegDLTraining
+def test_the_self_test_of_the_module_passes(module):
+    module.module.SegDLTrainingTest().runTest()
 
-    events = []
-    with pytest.raises(RuntimeError, match=r"no recipe 'nothing-like-it'.*recipes lists"):
-        SegDLTraining.SegDLTrainingLogic().train("nothing-like-it", tmp_path / "out", onEvent=events.append)
-    assert [event["event"] for event in events] == ["error"]
-    assert not (tmp_path / "out").exists()
+
+def test_what_cannot_start_says_why(module, tmp_path):
+    import SegDLTraining
+    from SegDLEngine.errors import InputError
+
+    logic = SegDLTraining.SegDLTrainingLogic()
+    with pytest.raises(InputError, match="no recipe 'nothing-like-it'"):
+        logic.train("nothing-like-it", tmp_path / "out")
+    with pytest.raises(InputError, match="'000-baseline-unet3d' needs cases"):
+        logic.train("000-baseline-unet3d", tmp_path / "out")
+    with pytest.raises(InputError, match="scene.*has no segmentation"):
+        logic.train("lung-tumor-unet2d", tmp_path / "out", scene=True)
+    assert not logic.trainer.busy
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,210 @@
+"""Cases in the open scene: each segmentation with the volumes that it was drawn on, by a recipe's card."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+from SegDLEngine.errors import InputError
+from SegDLEngine.images.grid import Grid
+from SegDLEngine.images.image import Image
+from SegDLEngine.images.segment_masks import SegmentMask
+from SegDLEngine.models.card import ModelCard
+
+from SegDLLib.modality import guessInputs, modalityOf
+from SegDLLib.nodes import imageFromVolume
+from SegDLLib.training.package_path import makeImportable
+
+if TYPE_CHECKING:
+    from SegDLTrainingLib.data.cases import CaseEntry
+
+_NOWHERE = Grid((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True)
+class SceneCase:
+    """``inputs``: volume node by input name; ``segments``: IDs with the card's label, in the card's order."""
+
+    name: str
+    patient: str
+    segmentation: Any
+    inputs: dict[str, Any]
+    segments: list[tuple[str, dict[str, Any]]]
+
+
+@dataclass
+class SceneCases:
+    """The cases of the scene; ``leftOut`` says by name why a segmentation is none, ``notes`` what to know."""
+
+    cases: list[SceneCase] = field(default_factory=list)
+    leftOut: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def findCases(card: ModelCard) -> SceneCases:
+    """The segmentations that have a label of the card and the images that its inputs ask for.
+
+    Raises InputError that says why when there are none.
+    """
+    found = SceneCases()
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        try:
+            case = _caseOf(node, card, {case.name for case in found.cases})
+        except InputError as error:
+            found.leftOut.append(f"{error.text} {error.hint}".strip())
+            continue
+        found.cases.append(case)
+        if node.GetAttribute("SegDL.Model"):
+            found.notes.append(f"'{node.GetName()}' is a result of a model: train on it only when corrected.")
+    if not found.cases:
+        why = found.leftOut[0] if found.leftOut else "It has no segmentation."
+        raise InputError(f"No case in the scene can be used for training. {why}", code="data")
+    return found
+
+
+def exportCase(case: SceneCase, card: ModelCard, folder: Path) -> CaseEntry:
+    """Write the case into a folder of its own below ``folder``: images as NRRD, labels as .seg.nrrd."""
+    from SegDLEngine.images.segmentation_file import write_segmentation
+    from SegDLEngine.images.writing import write_image
+
+    makeImportable()
+    from SegDLTrainingLib.data.cases import CaseEntry
+
+    for node in (case.segmentation, *case.inputs.values()):
+        if not slicer.mrmlScene.IsNodePresent(node):
+            raise InputError(f"'{node.GetName()}' was removed while the scene was exported.")
+    place = folder / case.name
+    place.mkdir(parents=True, exist_ok=True)
+    entries = {entry["name"]: entry for entry in card.inputs}
+    inputs = {}
+    for name, node in case.inputs.items():
+        image = imageFromVolume(node, modality=entries[name]["modality"], unit=entries[name]["unit"])
+        inputs[name] = str(write_image(image, place / f"{name}.nrrd", compress=False))
+    reference = case.inputs[card.reference]
+    labels = _labels(case, reference)
+    path = write_segmentation(labels, [label for _, label in case.segments], place / "labels.seg.nrrd")
+    return CaseEntry(case.name, case.patient, inputs, str(path))
+
+
+def _caseOf(segmentation, card: ModelCard, taken: set[str]) -> SceneCase:
+    segments = _matchingSegments(segmentation, card)
+    inputs = _inputs(segmentation, card)
+    reference = inputs[card.reference]
+    name = _fileName(reference.GetName(), taken)
+    return SceneCase(name, _patientOf(reference) or name, segmentation, inputs, segments)
+
+
+def _matchingSegments(segmentation, card: ModelCard) -> list[tuple[str, dict[str, Any]]]:
+    """Segments that are labels of the card, by codes or names, as training reads them from a file."""
+    from SegDLEngine.images.segmentation_file import parse_terminology
+
+    makeImportable()
+    from SegDLTrainingLib.data.labels import choose_segments
+
+    nothing = np.zeros((1, 1, 1), bool)
+    content = segmentation.GetSegmentation()
+    segments = {}
+    for index in range(content.GetNumberOfSegments()):
+        segment = content.GetNthSegment(index)
+        coded = parse_terminology(segment.GetTerminology() or "")
+        mask = SegmentMask(segment.GetName(), nothing, _NOWHERE, coded)
+        segments[mask] = content.GetNthSegmentID(index)
+    labels = {int(label["value"]): dict(label) for label in card.labels}
+    chosen = choose_segments(list(segments), card, None)
+    if not chosen:
+        wanted = ", ".join(str(label["name"]) for label in card.labels)
+        raise InputError(
+            f"Segmentation '{segmentation.GetName()}' has no segment of '{card.id}': {wanted}.",
+            hint="Give the segments these names or their terminology.",
+        )
+    order = list(labels)
+    chosen.sort(key=lambda pair: order.index(pair[1]))
+    return [(segments[mask], labels[value]) for mask, value in chosen]
+
+
+def _inputs(segmentation, card: ModelCard) -> dict[str, Any]:
+    """The reference volume and its companions of the same study; InputError when one is missing or unclear."""
+    name = segmentation.GetName()
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    own = segmentation.GetNodeReference(role)
+    if own is None:
+        raise InputError(
+            f"Segmentation '{name}' has no source volume.", hint="Choose it in the Segment Editor."
+        )
+    if len(card.inputs) == 1:
+        _checkModality(card.inputs[0], own, name)
+        return {card.reference: own}
+    companions = [node for node in _studyOf(own) if node is not own]
+    chosen = guessInputs(card.inputs, [own, *companions])
+    for entry in card.inputs:
+        fitting = [node for node in companions if guessInputs([entry], [node])[entry["name"]] is not None]
+        if chosen[entry["name"]] is not own and len(fitting) > 1:
+            names = ", ".join(f"'{node.GetName()}'" for node in fitting)
+            raise InputError(
+                f"Segmentation '{name}': several volumes could be {entry['name']}: {names}.",
+                hint="Put the volumes of each study into a folder of their own in the Data module.",
+            )
+        if chosen[entry["name"]] is None and entry["required"]:
+            raise InputError(
+                f"Segmentation '{name}': no volume beside '{own.GetName()}' is its {entry['name']}.",
+                hint="Load it, or name it so that it tells what it is.",
+            )
+    return {key: node for key, node in chosen.items() if node is not None}
+
+
+def _checkModality(entry, volume, name: str) -> None:
+    known, wanted = modalityOf(volume), entry["modality"]
+    if known and wanted in ("CT", "PT", "MR") and known != wanted:
+        raise InputError(f"Segmentation '{name}' was drawn on {known}, the recipe is for {wanted}.")
+
+
+def _studyOf(volume) -> list[Any]:
+    """The images in the subject-hierarchy folder or study of a volume."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+
+    def parent(node) -> int:
+        item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+        return hierarchy.GetItemParent(item) if item else 0
+
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    images = [node for node in volumes if node.GetClassName() == "vtkMRMLScalarVolumeNode"]
+    return [
+        node for node in images if parent(node) == parent(volume) and node.GetAttribute("SegDL.Map") is None
+    ]
+
+
+def _patientOf(volume) -> str:
+    """The patient's ID in the subject hierarchy, so that all studies of one go into the same part."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(volume) if hierarchy is not None else 0
+    while item and item != hierarchy.GetSceneItemID():
+        if hierarchy.GetItemAttribute(item, "Level") == "Patient":
+            return hierarchy.GetItemAttribute(item, "DICOM.PatientID") or hierarchy.GetItemName(item)
+        item = hierarchy.GetItemParent(item)
+    return ""
+
+
+def _labels(case: SceneCase, reference) -> Image:
+    """The segments on the reference volume's grid as label values; the later label wins."""
+    grid = imageFromVolume(reference).grid
+    array = np.zeros(grid.shape, np.uint8)
+    for identifier, label in case.segments:
+        if case.segmentation.GetSegmentation().GetSegment(identifier) is None:
+            raise InputError(f"A segment of '{case.segmentation.GetName()}' was removed meanwhile.")
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation, identifier, reference)
+        if mask is not None:
+            array[mask > 0] = int(label["value"])
+    return Image(array, grid)
+
+
+def _fileName(name: str, taken: set[str]) -> str:
+    """A name that every file system takes and no other case has."""
+    plain = re.sub(r"[^\w-]+", "_", name).strip("_") or "case"
+    number, found = 2, plain
+    while found in taken:
+        found, number = f"{plain}_{number}", number + 1
+    return found

@@ -1,0 +1,172 @@
+"""What the console, the panel and scripts share about training: recipes, data, trainings, their packages."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from SegDLEngine.errors import InputError, SegDLError
+from SegDLEngine.models.card import ModelCard
+
+from SegDLLib.signals import Relay
+from SegDLLib.training.package_path import makeImportable
+
+Progress = Callable[[float, str, float | None, dict[str, Any]], Any]
+
+
+class Trainer:
+    """Runs one training, check or installation at a time, beside the application."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._task: Any = None
+
+    def __del__(self) -> None:
+        # A logic that a script made for one call leaves no process behind.
+        with contextlib.suppress(Exception):
+            self.shutdown()
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None and self._task.active
+
+    @property
+    def process(self):
+        """The TrainingProcess, made when first needed."""
+        if self._process is None:
+            from SegDLLib.training.training_process import TrainingProcess
+
+            self._process = TrainingProcess()
+        return self._process
+
+    def recipes(self) -> list[dict[str, Any]]:
+        """One row for each shipped recipe: id, title, report, ``ownData`` (it generates its cases itself)."""
+        makeImportable()
+        from SegDLTrainingLib.recipes import list_recipes
+
+        rows = []
+        for recipe in list_recipes():
+            row = {key: recipe[key] for key in ("id", "title", "report")}
+            rows.append({**row, "ownData": _hasOwnData(recipe)})
+        return rows
+
+    def train(
+        self,
+        recipe: str | Path,
+        output: str | Path,
+        data: str | Path | None = None,
+        *,
+        scene: bool = False,
+        check: bool = True,
+        device: str = "auto",
+        epochs: int | None = None,
+        arguments: Sequence[Any] = (),
+        blocking: bool = True,
+        onProgress: Progress | None = None,
+        onFinished: Callable[[Path], Any] | None = None,
+        onError: Callable[[SegDLError], Any] | None = None,
+    ):
+        """Train after a recipe into the package ``output``; goes on where such a training was stopped.
+
+        Blocking: returns the folder of the package, or raises SegDLError.  Otherwise returns a
+        ``TrainingJob`` at once; ``onFinished(folder)`` or ``onError(error)`` follows from the event loop.
+        ``onProgress(fraction, stage, secondsLeft, event)``: 0..1, name, seconds or None, what else is known.
+
+        ``data``: folder or manifest; ``scene``: the segmentations of the open scene instead, written beside
+        ``output``; neither: the recipe's generated cases.  ``check``: read all cases before a new training.
+        ``device``: auto, cpu, cuda:<n>; ``arguments``: further ones of ``segdl-train fit``.
+        """
+        from SegDLLib.training.training_job import TrainingJob, TrainingRequest
+
+        if not str(output):
+            raise InputError("No folder for the model is given.", hint="Choose an output folder.")
+        words = ["--device", device, *map(str, arguments)]
+        words += ["--epochs", str(epochs)] if epochs is not None else []
+        request = TrainingRequest(
+            str(recipe),
+            self._card(recipe, needsData=data is None and not scene),
+            Path(output).expanduser().absolute(),
+            Path(data).expanduser().absolute() if data is not None else None,
+            scene,
+            check,
+            tuple(words),
+        )
+        job = TrainingJob(self.process, request)
+        # As long as the job runs, its process is needed.
+        job.owner = self
+        return self._run(job, blocking, onProgress, onFinished, onError)
+
+    def exportScene(self, recipe: str | Path, folder: str | Path) -> Path:
+        """Write the scene's cases as the recipe wants them; returns the manifest, data of any training."""
+        from SegDLLib.training.export_task import ExportTask
+
+        return self._run(ExportTask(self._card(recipe), Path(folder).expanduser().absolute()))
+
+    def check(self, recipe: str | Path, data: str | Path) -> dict[str, Any]:
+        """Read all cases; returns ``cases``, ``problems`` (case, severity, text, hint) and ``usable``."""
+        from SegDLLib.training.check_task import CheckTask
+
+        return self._run(CheckTask(self.process, str(recipe), Path(data).expanduser().absolute()))
+
+    def install(
+        self,
+        package: str | Path,
+        *,
+        blocking: bool = True,
+        onFinished: Callable[[str], Any] | None = None,
+        onError: Callable[[SegDLError], Any] | None = None,
+    ):
+        """Put a finished package into the model list; the id there, or as ``train`` says without blocking."""
+        from SegDLLib.training.install_task import InstallTask
+
+        task = InstallTask(self.process, Path(package).expanduser().absolute())
+        return self._run(task, blocking, None, onFinished, onError)
+
+    def stop(self) -> None:
+        """Stop what runs, a training with a checkpoint; its ``onError`` hears Cancelled."""
+        if self.busy:
+            self._task.stop()
+
+    def shutdown(self) -> None:
+        """Stop a training, wait for its checkpoint, and end the process; the object can be used again."""
+        if self.busy:
+            self._task.discard()
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _card(self, recipe: str | Path, *, needsData: bool = False) -> ModelCard:
+        makeImportable()
+        from SegDLTrainingLib.recipes import load_recipe
+
+        found = load_recipe(recipe)
+        if needsData and not _hasOwnData(found):
+            raise InputError(
+                f"The recipe '{found['id']}' needs cases.", hint="Choose a folder or manifest, or the scene."
+            )
+        return ModelCard(found.card)
+
+    def _run(self, task, blocking=True, onProgress=None, onFinished=None, onError=None):
+        if self.busy:
+            raise SegDLError("A training is running.", hint="Wait for its end or stop it.", code="busy")
+        if onFinished is not None:
+            task.finished.connect(onFinished)
+        if onError is not None:
+            task.failed.connect(onError)
+        self._task = task
+        if not blocking:
+            if onProgress is not None:
+                task.progressed.connect(onProgress)
+            task.start()
+            return task
+        relay = Relay(onProgress)
+        task.progressed.connect(relay.receive)
+        task.start()
+        return task.wait(relay)
+
+
+def _hasOwnData(recipe) -> bool:
+    """True if the recipe says where its cases come from; a manifest must be given."""
+    return recipe["data"]["source"] != "manifest" or "path" in recipe["data"]

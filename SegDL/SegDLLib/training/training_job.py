@@ -1,0 +1,222 @@
+"""One training from the scene or a folder to a model package: export, check, fit, and its curve."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+from SegDLEngine.errors import Cancelled, SegDLError
+from SegDLEngine.models.card import ModelCard
+
+from SegDLLib.signals import Signal
+from SegDLLib.training import curve_nodes
+from SegDLLib.training.check_task import CheckTask, problemTexts, requireUsable
+from SegDLLib.training.export_task import MANIFEST, ExportTask
+from SegDLLib.training.package_path import makeImportable
+from SegDLLib.training.task import ProcessTask, Task
+from SegDLLib.training.training_process import TrainingProcess
+
+# Share of the bar.
+_WEIGHTS = {"export": 0.02, "check": 0.05, "fit": 0.93}
+_DATA_SUFFIX = "-data"
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """``recipe``: name or file; ``output``: folder of the package, beside which checkpoint and exported cases
+    are kept; ``data``: folder or manifest, None for the recipe's own; ``scene``: the cases of the open scene
+    instead; ``check``: read all cases first; ``arguments``: further ones of ``segdl-train fit``.
+    """
+
+    recipe: str
+    card: ModelCard
+    output: Path
+    data: Path | None = None
+    scene: bool = False
+    check: bool = True
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def dataFolder(self) -> Path:
+        """Where the cases of the scene are written."""
+        return self.output.with_name(self.output.name + _DATA_SUFFIX)
+
+    @property
+    def workingFolder(self) -> Path:
+        makeImportable()
+        from SegDLTrainingLib.places import working_folder
+
+        return working_folder(self.output)
+
+    @property
+    def resumes(self) -> bool:
+        """True if a checkpoint is there, from which the training goes on."""
+        makeImportable()
+        from SegDLTrainingLib.places import CHECKPOINT_FILE
+
+        return (self.workingFolder / CHECKPOINT_FILE).is_file()
+
+
+class TrainingJob(Task):
+    """Result: the folder of the model package.  ``tableMade(node)``: the curve has its table in the scene.
+
+    ``stop`` ends the training after its step, with a checkpoint; the same request goes on from there.
+    """
+
+    def __init__(self, process: TrainingProcess, request: TrainingRequest):
+        super().__init__()
+        self.tableMade = Signal()
+        self.request = request
+        self.owner: Any = None
+        self._process = process
+        self._data = request.data
+        self._parts: deque[tuple[str, Callable[[], Task]]] = deque()
+        self._part: Task | None = None
+        self._table: Any = None
+        self._before, self._whole, self._weight = 0.0, 1.0, 1.0
+
+    def start(self) -> None:
+        self._parts.extend(self._plan())
+        self._whole = sum(_WEIGHTS[name] for name, _ in self._parts)
+        self.active = True
+        try:
+            self._next()
+        except BaseException:
+            self.discard()
+            raise
+
+    def stop(self) -> None:
+        if self.active and not self.stopping and self._part is not None:
+            self.stopping = True
+            self._part.stop()
+
+    def turn(self) -> None:
+        if self._part is not None:
+            self._part.turn()
+
+    def discard(self) -> None:
+        part, self._part = self._part, None
+        self.active, self.owner = False, None
+        if part is not None:
+            part.discard()
+
+    def _plan(self) -> Sequence[tuple[str, Callable[[], Task]]]:
+        """What there is to do; a training that goes on has its cases, and they were checked."""
+        request = self.request
+        resumes, manifest = request.resumes, request.dataFolder / MANIFEST
+        parts: list[tuple[str, Callable[[], Task]]] = []
+        if request.scene and resumes and manifest.is_file():
+            self._data = manifest
+        elif request.scene:
+            parts.append(("export", lambda: ExportTask(request.card, request.dataFolder)))
+        if (request.scene or request.data) and request.check and not resumes:
+            parts.append(("check", lambda: CheckTask(self._process, request.recipe, self._existingData())))
+        return [*parts, ("fit", lambda: _FitTask(self._process, request, self._data))]
+
+    def _existingData(self) -> Path:
+        assert self._data is not None
+        return self._data
+
+    def _next(self) -> None:
+        name, make = self._parts.popleft()
+        self._weight = _WEIGHTS[name] / self._whole
+        part = self._part = make()
+        part.progressed.connect(self._onProgress)
+        part.logged.connect(self.logged.emit)
+        part.warned.connect(self.warned.emit)
+        part.failed.connect(self._finish)
+        part.finished.connect(lambda result: self._onPartDone(name, result))
+        if isinstance(part, _FitTask):
+            part.rowCame.connect(self._onRow)
+            self._makeTable()
+        part.start()
+
+    def _onPartDone(self, name: str, result: Any) -> None:
+        self._before += self._weight
+        try:
+            if name == "fit":
+                self._finish(None, self.request.output)
+                return
+            if name == "export":
+                self._data = result
+            else:
+                self._takeReport(result)
+            if self.stopping:
+                raise Cancelled("Stopped.")
+            self._next()
+        except SegDLError as error:
+            self._finish(error)
+
+    def _takeReport(self, report: dict[str, Any]) -> None:
+        for text in problemTexts(report, "warning"):
+            self.warned.emit(text)
+        for text in problemTexts(report, "error"):
+            self.logged.emit(text)
+        requireUsable(report)
+
+    def _onProgress(
+        self, fraction: float, stage: str, secondsLeft: float | None, details: Mapping[str, Any]
+    ) -> None:
+        self.progressed.emit(self._before + self._weight * fraction, stage, secondsLeft, details)
+
+    def _makeTable(self) -> None:
+        name = f"{self.request.output.name} training"
+        self._table = curve_nodes.makeCurves(str(self.request.output), name)
+        for row in self._earlierRows():
+            self._onRow(row)
+        self.tableMade.emit(self._table)
+
+    def _earlierRows(self) -> list[dict[str, Any]]:
+        """The epochs before a training that goes on."""
+        makeImportable()
+        from SegDLTrainingLib.places import HISTORY_FILE
+
+        path = self.request.workingFolder / HISTORY_FILE
+        if not self.request.resumes:
+            return []
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return []  # The training itself judges its files; the curve begins where it goes on.
+
+    def _onRow(self, row: Mapping[str, Any]) -> None:
+        # The scene may have been closed meanwhile; the training does not need it.
+        if self._table is not None and slicer.mrmlScene.IsNodePresent(self._table):
+            curve_nodes.setRow(self._table, row)
+
+    def _finish(self, error: SegDLError | None, result: Any = None) -> None:
+        self._part, self.owner = None, None
+        self._end(error, result)
+
+
+class _FitTask(ProcessTask):
+    """``segdl-train fit``; ``rowCame(row)`` after each epoch."""
+
+    stoppable = True
+
+    def __init__(self, process: TrainingProcess, request: TrainingRequest, data: Path | None):
+        super().__init__(process)
+        self.rowCame = Signal()
+        self._request, self._data = request, data
+
+    def _words(self) -> Sequence[str]:
+        request = self._request
+        words = ["SegDLTrainingLib", "fit", "--recipe", request.recipe, "--output", str(request.output)]
+        words += ["--progress", "json", *request.arguments]
+        if self._data is not None:
+            words += ["--data", str(self._data)]
+        if "--workers" not in request.arguments and sys.platform != "linux":
+            # Child processes of Slicer's Python hang on other systems.
+            words += ["--workers", "1"]
+        return words
+
+    def _onEvent(self, event: Mapping[str, Any]) -> None:
+        if event.get("event") == "log" and "row" in event:
+            self.rowCame.emit(event["row"])
+        super()._onEvent(event)
