@@ -63,6 +63,7 @@ def draw_curves(history: Sequence[Row]) -> bytes:
     """PNG with the losses, the Dice coefficients and the learning rate over the epochs; needs matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -78,6 +79,7 @@ def draw_curves(history: Sequence[Row]) -> bytes:
             axes.plot([row["epoch"] + 1 for row in rows], [row[key] for row in rows], label=key, marker=".")
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if title == "learning rate":
             axes.set_yscale("log")
         elif chosen:
