@@ -22,7 +22,8 @@ LOSS = {"name": "sum", "terms": [{"name": "dice", "per": "batch"}, {"name": "cro
 @pytest.fixture(scope="module")
 def job(tmp_path_factory) -> tuple[Path, Path]:
     """A recipe and a manifest of cases in files."""
-    recipe = smallest_recipe(loss=LOSS)
+    second = {"training": {"trainable": ["head*"], "epochs": 1}}
+    recipe = smallest_recipe(loss=LOSS, training={"epochs": 2}, phases=[{}, second])
     recipe.card["network"]["options"].update(dropout=0.0, normalisation="instance")
     return write_job(tmp_path_factory.mktemp("cases"), recipe)
 
