@@ -16,11 +16,12 @@ from typing import Any
 from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib import fit_command, report_command
+from SegDLTrainingLib import cross_validation_command, fit_command, report_command
 from SegDLTrainingLib.analysis import command_line as analysis
 from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
 from SegDLTrainingLib.progress import StopRequests, sink_of
 from SegDLTrainingLib.recipes import list_recipes
+from SegDLTrainingLib.restoration import command_line as restoration
 from SegDLTrainingLib.svcca import command_line as svcca
 
 
@@ -57,6 +58,14 @@ def _parser() -> argparse.ArgumentParser:
 
     fit_text = "train the network of a recipe and write a model package"
     fit_command.add_arguments(_command(commands, "fit", fit_command.run, fit_text))
+
+    folds_text = "train all folds of a recipe and write their table and ensemble"
+    cross_validation_command.add_arguments(
+        _command(commands, "cross-validate", cross_validation_command.run, folds_text)
+    )
+
+    pretrain_text = "learn weights to start from by restoring distorted images without labels"
+    restoration.add_arguments(_command(commands, "pretrain", restoration.run, pretrain_text))
 
     recipes = _command(commands, "recipes", _recipes, "list the shipped recipes")
     recipes.add_argument("--json", action="store_true", help="one JSON row each")

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from SegDLEngine.errors import InputError
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
 from SegDLTrainingLib.progress import StopRequests
-from SegDLTrainingLib.recipes import Recipe, load_recipe
+from SegDLTrainingLib.recipes import COMMANDS, SEGMENTATION, Recipe, load_recipe
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", required=True, help="name of a shipped recipe, or a JSON file")
-    parser.add_argument("--output", required=True, type=Path, help="folder for the model package")
-    data = parser.add_argument_group("your own cases")
-    data.add_argument("--data", type=Path, help="folder of cases or manifest, instead of the recipe's data")
-    data.add_argument("--layout", help="layout of the folder (default: auto)")
-    data.add_argument("--splits", type=Path, help="JSON of 'segdl-train data split' (default: the recipe's)")
-    data.add_argument("--fold", help="name of the split to train on (default: the first)")
-    parser.add_argument(
-        "--start-from", help="model, package or .safetensors file whose weights are trained on"
-    )
+def add_arguments(parser: argparse.ArgumentParser, output: str = "folder for the model package") -> None:
+    """What commands take that train once; ``output`` tells what is written."""
+    add_common_arguments(parser, output)
+    parser.add_argument("--fold", help="name of the split to train on (default: the first)")
     parser.add_argument(
         "--resume",
         action="store_true",
         help="refuse to start anew; a training that was interrupted goes on in any case",
+    )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, output: str) -> None:
+    """What all commands that train take."""
+    parser.add_argument("--recipe", required=True, help="name of a shipped recipe, or a JSON file")
+    parser.add_argument("--output", required=True, type=Path, help=output)
+    data = parser.add_argument_group("your own cases")
+    data.add_argument("--data", type=Path, help="folder of cases or manifest, instead of the recipe's data")
+    data.add_argument("--layout", help="layout of the folder (default: auto)")
+    data.add_argument("--splits", type=Path, help="JSON of 'segdl-train data split' (default: the recipe's)")
+    parser.add_argument(
+        "--start-from", help="model, package or .safetensors file whose weights are trained on"
     )
     parser.add_argument(
         "--cache", type=Path, help="folder of prepared cases (default: OUTPUT-training/cache)"
@@ -43,10 +51,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
-    """Train; ``arguments.stop`` learns where the file that asks to stop would lie."""
     from SegDLTrainingLib.run import train
 
-    recipe = recipe_of(arguments)
+    run_training(arguments, reporter, train, recipe_of(arguments, SEGMENTATION))
+
+
+def run_training(
+    arguments: argparse.Namespace,
+    reporter: Reporter,
+    train: Callable[..., Mapping[str, Any]],
+    recipe: Recipe,
+    **further: Any,
+) -> None:
+    """Call ``train(recipe, output, reporter, options...)`` and tell its report, if this process has one.
+
+    ``arguments.stop`` learns where the file that asks to stop would lie.
+    """
     working = working_folder(arguments.output)
     if arguments.resume and not (working / CHECKPOINT_FILE).is_file():
         raise InputError(
@@ -67,6 +87,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         workers=arguments.workers,
         start_from=arguments.start_from,
         tensorboard=arguments.tensorboard,
+        **further,
     )
     if not report:
         return
@@ -75,9 +96,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         print(json.dumps(report))
 
 
-def recipe_of(arguments: argparse.Namespace) -> Recipe:
-    """The recipe with what the command line changes of it."""
+def recipe_of(arguments: argparse.Namespace, task: str) -> Recipe:
+    """The recipe with what the command line changes of it; raises InputError for one of another task."""
     recipe = load_recipe(arguments.recipe)
+    if recipe.task != task:
+        raise InputError(
+            f"The recipe '{recipe['id']}' is for segdl-train {COMMANDS[recipe.task]}.",
+            hint=f"Recipes for {COMMANDS[task]} have the task '{task}'.",
+        )
     if arguments.epochs is not None:
         if arguments.epochs < 1:
             raise InputError(f"--epochs {arguments.epochs} is less than 1.")

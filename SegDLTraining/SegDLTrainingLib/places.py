@@ -7,9 +7,10 @@ from pathlib import Path
 CHECKPOINT_FILE = "checkpoint.safetensors"
 HISTORY_FILE = "history.json"
 WORKING_SUFFIX = "-training"
+WEIGHTS_EXTENSION = ".safetensors"
 
 
 def working_folder(output: str | Path) -> Path:
-    """Where the training of the package ``output`` keeps its checkpoint."""
+    """Where the training of ``output``, a package or a file of weights, keeps its checkpoint."""
     output = Path(output)
-    return output.with_name(output.name + WORKING_SUFFIX)
+    return output.with_name(output.name.removesuffix(WEIGHTS_EXTENSION) + WORKING_SUFFIX)

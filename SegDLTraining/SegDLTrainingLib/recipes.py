@@ -15,6 +15,9 @@ from SegDLEngine.models.card import check_card
 from SegDLEngine.models.catalogue import load_model
 
 SCHEMA_NAME = "segdl-recipe-1"
+SEGMENTATION, RESTORATION, SEMI_SUPERVISED = "segmentation", "restoration", "semi-supervised"
+# The command that trains each task.
+COMMANDS = {SEGMENTATION: "fit", RESTORATION: "pretrain", SEMI_SUPERVISED: "semi-supervised"}
 NOT_INHERITED = ("weights", "results", "training", "thumbnail")
 SCHEMA_FILE = Path(__file__).with_name("recipe.schema.json")
 
@@ -31,6 +34,11 @@ class Recipe:
     @property
     def card(self) -> dict[str, Any]:
         return self.data["card"]
+
+    @property
+    def task(self) -> str:
+        """A key of ``COMMANDS``."""
+        return self.data.get("task", SEGMENTATION)
 
     @property
     def seed(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -13,25 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 from SegDLEngine import __version__
-from SegDLEngine.errors import InputError
 from SegDLEngine.networks.network import Network
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import FitResult, Machine, fit
 from SegDLTrainingLib.operating_point import best_threshold, operating_points, predict_volumes
 from SegDLTrainingLib.package import export_package
-from SegDLTrainingLib.places import working_folder
-from SegDLTrainingLib.processes import Processes, joined
 from SegDLTrainingLib.recipes import Recipe, licence_text
-from SegDLTrainingLib.sources import load_part
 from SegDLTrainingLib.start import Start
 from SegDLTrainingLib.transfer import initial_weights
 from SegDLTrainingLib.validation import volume_dice
 from SegDLTrainingLib.volumes import PreparedVolume
-
-GPU_LOADERS = 4
+from SegDLTrainingLib.workplace import workplace
 
 
 def train(
@@ -54,44 +47,22 @@ def train(
     all processes share the training; only the first one writes, the others return {}.
     """
     output = Path(output)
-    working = working_folder(output)
-    device = _device(device)
-    if threads:
-        torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    with joined(device) as processes:
-        if not processes.first:
-            reporter = Reporter()
-        machine = Machine(device, processes, GPU_LOADERS if device.startswith("cuda") else 0)
-        curves = Curves(working, picture=True, tensorboard=tensorboard) if processes.first else None
-        cases = _cases(recipe, Path(cache) if cache else working / "cache", workers, reporter, processes)
+    with workplace(output, reporter, cache, device, threads, workers, tensorboard) as place:
+        cases = place.cases(recipe)
         first = Start.of(start_from) if start_from else None
         started = time.perf_counter()
         initial = initial_weights(recipe.card, first, recipe.data.get("transfer")) if first else None
         result = fit(
-            recipe, cases["training"], cases["validation"], working, reporter, machine, initial, curves
-        )
+            recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,
+            initial, place.curves,
+        )  # fmt: skip
         minutes = (time.perf_counter() - started) / 60
-        if not processes.first:
+        if not place.machine.processes.first:
             return {}
-        return _export(recipe, result, cases["validation"], output, machine, first, minutes)
+        return export(recipe, result, cases["validation"], output, place.machine, first, minutes)
 
 
-def _cases(
-    recipe: Recipe, cache: Path, workers: int, reporter: Reporter, processes: Processes
-) -> dict[str, list[PreparedVolume]]:
-    """Both parts; the first process prepares what is missing while the others wait."""
-    reporter.stages({"validation cases": 0.02, "training cases": 0.15, "training": 0.83})
-    parts = ("validation", "training")
-    if not processes.first:
-        processes.wait()
-    cases = {part: load_part(recipe, part, cache, workers, reporter, f"{part} cases") for part in parts}
-    if processes.first:
-        processes.wait()
-    return cases
-
-
-def _export(
+def export(
     recipe: Recipe, result: FitResult, validation: Sequence[PreparedVolume], output: Path, machine: Machine,
     first: Start | None, minutes: float,
 ) -> dict[str, Any]:  # fmt: skip
@@ -151,13 +122,3 @@ def _statistics(rows: Sequence[Mapping[int, float]], value: int) -> dict[str, fl
         "dice_mean": round(float(np.mean(dices)), 4),
         "dice_median": round(float(np.median(dices)), 4),
     }
-
-
-def _device(wanted: str) -> str:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"Device '{wanted}' is not there.", hint="Use --device cpu.")
-    if wanted == "cuda" and "LOCAL_RANK" in os.environ:
-        wanted = f"cuda:{os.environ['LOCAL_RANK']}"
-    return wanted

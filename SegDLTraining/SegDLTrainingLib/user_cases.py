@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.models.card import ModelCard
 from SegDLEngine.preprocessing.registry import PreparedCase
 
-from SegDLTrainingLib.data.cases import CaseEntry
+from SegDLTrainingLib.data.cases import CaseEntry, CaseList
 from SegDLTrainingLib.data.check import check_split
 from SegDLTrainingLib.data.layouts import find_cases
 from SegDLTrainingLib.data.loading import load_case
-from SegDLTrainingLib.data.splits import METHODS, Split, read_splits
+from SegDLTrainingLib.data.splits import METHODS, Splits, read_splits
 from SegDLTrainingLib.preparing import Job, digest
-from SegDLTrainingLib.recipes import Recipe
+from SegDLTrainingLib.recipes import RESTORATION, Recipe
 
 BLOCK = 1 << 20
 
@@ -29,23 +30,46 @@ def user_cases(recipe: Recipe, part: str) -> list[Job]:
     The cases' folders in the cache are named by the content of their files, so a changed file is prepared
     again and a moved one is not.  Raises InputError that names the case which cannot be used.
     """
-    data, card = recipe["data"], ModelCard(recipe.card)
-    found = find_cases(data["path"], card, layout=data.get("layout", "auto"), label_map=data.get("label_map"))
-    for problem in found.problems:
-        if problem.severity == "error":
-            raise InputError(f"{problem.case}: {problem.text}", hint=problem.hint, code="data")
-    split = _split(data, found.cases, recipe.seed)
+    found = found_cases(recipe)
+    split = splits_of(recipe, found.cases)[recipe["data"].get("fold", 0)]
     for problem in check_split(split, found.cases):
         if problem.severity == "error":
             raise InputError(problem.text, hint=problem.hint, code="data")
     cases = split.of(found.cases, part)
+    if recipe.task == RESTORATION:
+        cases = [replace(case, labels=None) for case in cases]
+        return [_job(case, recipe) for case in cases]
     unlabelled = [case.name for case in cases if case.labels is None]
     if unlabelled:
         raise InputError(
             f"The {part} case '{unlabelled[0]}' has no labels.",
             hint="Segment it, or leave it out of the data.",
         )
-    return [Job(case.name, _key(case), load, (case, recipe.card), case.patient) for case in cases]
+    return [_job(case, recipe) for case in cases]
+
+
+def found_cases(recipe: Recipe) -> CaseList:
+    """The cases of ``data.path``; raises InputError that names the case which cannot be used."""
+    data = recipe["data"]
+    if "path" not in data:
+        raise InputError(
+            f"The recipe '{recipe['id']}' trains on your cases.",
+            hint="Name them with --data FOLDER or MANIFEST.",
+        )
+    found = find_cases(
+        data["path"],
+        ModelCard(recipe.card),
+        layout=data.get("layout", "auto"),
+        label_map=data.get("label_map"),
+    )
+    for problem in found.problems:
+        if problem.severity == "error":
+            raise InputError(f"{problem.case}: {problem.text}", hint=problem.hint, code="data")
+    return found
+
+
+def _job(case: CaseEntry, recipe: Recipe) -> Job:
+    return Job(case.name, _key(case), load, (case, recipe.card), case.patient)
 
 
 def load(argument: tuple[CaseEntry, Mapping[str, Any]]) -> PreparedCase:
@@ -57,27 +81,28 @@ def load(argument: tuple[CaseEntry, Mapping[str, Any]]) -> PreparedCase:
         raise InputError(f"Case '{entry.name}': {error.text}", hint=error.hint, code=error.code) from error
 
 
-def _split(data: Mapping[str, Any], cases: list[CaseEntry], seed: int) -> Split:
+def splits_of(recipe: Recipe, cases: Sequence[CaseEntry]) -> Splits:
+    """How ``data.splits`` or ``data.split`` divides the cases."""
+    data = recipe["data"]
     if "splits" in data:
-        splits = read_splits(data["splits"])
-    else:
-        options = dict(data.get("split", {"method": "hold-out"}))
-        method = options.pop("method", None)
-        if method not in METHODS:
-            raise InputError(
-                f"The recipe's data.split method '{method}' is unknown.",
-                hint=f"Known: {', '.join(METHODS)}.",
-            )
-        try:
-            splits = METHODS[method](cases, options.pop("seed", seed), **options)
-        except TypeError as error:
-            raise InputError(f"The recipe's data.split: {error}.") from error
-    return splits[data.get("fold", 0)]
+        return read_splits(data["splits"])
+    options = dict(data.get("split", {"method": "hold-out"}))
+    method = options.pop("method", None)
+    if method not in METHODS:
+        raise InputError(
+            f"The recipe's data.split method '{method}' is unknown.", hint=f"Known: {', '.join(METHODS)}."
+        )
+    try:
+        return METHODS[method](cases, options.pop("seed", recipe.seed), **options)
+    except TypeError as error:
+        raise InputError(f"The recipe's data.split: {error}.") from error
 
 
 def _key(case: CaseEntry) -> str:
     """A name for the content of the case's files and for how they are read."""
-    paths = [*sorted(case.inputs.items()), ("labels", str(case.labels))]
+    paths = sorted(case.inputs.items())
+    if case.labels is not None:
+        paths.append(("labels", case.labels))
     contents = [[name, _sha256(path, case.name)] for name, path in paths]
     how = [contents, dict(case.label_map) if case.label_map else None, case.region]
     return f"{digest(json.loads(json.dumps(how)))}-{digest(case.name)}"

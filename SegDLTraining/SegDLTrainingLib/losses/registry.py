@@ -19,7 +19,9 @@ from SegDLTrainingLib.targets import probabilities
 
 Loss = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 LOSSES: dict[str, Callable[..., Loss]] = {}
-LOSS_MODULES = tuple(f"SegDLTrainingLib.losses.{name}" for name in ("jaccard", "log_dice", "hausdorff"))
+LOSS_MODULES = tuple(
+    f"SegDLTrainingLib.losses.{name}" for name in ("jaccard", "log_dice", "hausdorff", "squared_error")
+)
 
 
 def loss(name: str) -> Callable[[Callable[..., Loss]], Callable[..., Loss]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from SegDLEngine.networks.registry import build_network
-from SegDLTrainingLib.restoration.cubes import RestorationBatches, to_unit_range
+from SegDLTrainingLib.restoration.cubes import RestorationBatches
 from SegDLTrainingLib.restoration.distortions import (
     Distortion,
     change_intensity,
@@ -20,11 +20,6 @@ def _cube(seed=0, shape=(16, 32, 32)):
     k, j, i = np.indices(shape) / np.array(shape).reshape(3, 1, 1, 1)
     noise = np.random.default_rng(seed).normal(0, 0.02, shape)
     return np.clip(0.2 + 0.5 * np.sin(3 * i) * np.cos(2 * j) * (0.4 + k) + noise, 0, 1).astype(np.float32)
-
-
-def test_hounsfield_values_become_0_to_1():
-    values = np.array([-3000, -1000, 0, 1000, 4000], np.int16)
-    assert to_unit_range(values).tolist() == [0, 0, 0.5, 1, 1]
 
 
 def test_all_distortions_stay_within_0_and_1():
@@ -78,30 +73,32 @@ def test_a_cube_is_painted_inside_or_outside_but_never_both(monkeypatch):
 
 
 def test_the_target_is_flipped_but_not_distorted():
-    volume = np.random.default_rng(0).integers(-900, 900, (20, 30, 30)).astype(np.int16)
+    volume = np.random.default_rng(0).random((20, 30, 30), np.float32)
     _, truth = RestorationBatches([volume], (30, 30, 20), 1, seed=4).batch(0)
-    expected = to_unit_range(volume)
-    flips = [np.flip(expected, axes) for axes in [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]]
-    assert any(np.allclose(truth[0, 0], flipped) for flipped in flips)
+    flips = [np.flip(volume, axes) for axes in [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]]
+    assert any(np.array_equal(truth[0, 0], flipped) for flipped in flips)
 
 
-def test_batches_follow_from_seed_and_number():
-    volume = np.random.default_rng(0).integers(-900, 900, (40, 70, 70)).astype(np.int16)
+def test_rows_follow_from_seed_number_and_row():
+    volume = np.random.default_rng(0).random((40, 70, 70), np.float32)
     first, again = (RestorationBatches([volume], (32, 32, 16), 2, seed=1) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.batch(3), again.batch(3), strict=True))
     assert not torch.equal(first.batch(3)[0], first.batch(4)[0])
     assert first.batch(0)[0].shape == (2, 1, 16, 32, 32)
+    for whole, part in zip(first.batch(3), first.batch(3, [1]), strict=True):
+        assert torch.equal(whole[1:], part)
+    assert first.volumes_of(3) == [0, 0]
 
 
 def test_a_volume_smaller_than_the_cube_is_continued_with_air():
-    seen, truth = RestorationBatches([np.full((3, 5, 5), 500, np.int16)], (16, 16, 8), 1).batch(0)
+    seen, truth = RestorationBatches([np.full((3, 5, 5), 0.75, np.float32)], (16, 16, 8), 1).batch(0)
     assert truth.shape == seen.shape == (1, 1, 8, 16, 16)
     assert (truth > 0).sum() == 75
 
 
 def test_the_error_falls_on_one_batch():
     torch.manual_seed(0)
-    cube = (_cube(shape=(16, 16, 16)) * 2000 - 1000).astype(np.int16)
+    cube = _cube(shape=(16, 16, 16))
     seen, truth = RestorationBatches([cube], (16, 16, 16), 2, distortion=Distortion(blocks=100)).batch(0)
     network = build_network("genesis_unet3d", {"filters": 4})
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)

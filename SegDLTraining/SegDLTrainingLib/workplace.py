@@ -1,0 +1,94 @@
+"""Where and on what a training runs: folders, device, processes, curves and the prepared cases."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from SegDLEngine.errors import InputError
+from SegDLEngine.protocol import Reporter
+
+from SegDLTrainingLib.curves import Curves
+from SegDLTrainingLib.fit import Machine
+from SegDLTrainingLib.places import working_folder
+from SegDLTrainingLib.processes import joined
+from SegDLTrainingLib.recipes import Recipe
+from SegDLTrainingLib.sources import load_part
+from SegDLTrainingLib.volumes import PreparedVolume
+
+GPU_LOADERS = 4
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """``folder`` holds checkpoint, kept weights and curve; ``cache`` the prepared cases."""
+
+    folder: Path
+    cache: Path
+    machine: Machine
+    curves: Curves | None
+    reporter: Reporter
+    workers: int
+
+    @contextlib.contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process does what is in here, and writes it; then the others find it done."""
+        processes = self.machine.processes
+        if not processes.first:
+            processes.wait()
+        yield
+        if processes.first:
+            processes.wait()
+
+    def cases(self, recipe: Recipe) -> dict[str, list[PreparedVolume]]:
+        """The cases for "training" and "validation"."""
+        self.reporter.stages({"validation cases": 0.02, "training cases": 0.15, "training": 0.83})
+        with self.first_alone():
+            return {part: self.part(recipe, part) for part in ("validation", "training")}
+
+    def part(self, recipe: Recipe, part: str) -> list[PreparedVolume]:
+        return load_part(recipe, part, self.cache, self.workers, self.reporter, f"{part} cases")
+
+
+@contextlib.contextmanager
+def workplace(
+    output: Path,
+    reporter: Reporter,
+    cache: str | Path | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    workers: int = 2,
+    tensorboard: bool = False,
+) -> Iterator[Workplace]:
+    """The workplace of a training whose result is ``output``.
+
+    Cases are kept in ``cache``; all else of the running training in ``output`` with ``-training`` appended to
+    its name, where a training that was interrupted goes on.  Under ``torchrun`` all processes share the
+    training; only the first one reports and writes.
+    """
+    folder = working_folder(output)
+    device = _device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    with joined(device) as processes:
+        if not processes.first:
+            reporter = Reporter()
+        machine = Machine(device, processes, GPU_LOADERS if device.startswith("cuda") else 0)
+        curves = Curves(folder, picture=True, tensorboard=tensorboard) if processes.first else None
+        kept = Path(cache) if cache else folder / "cache"
+        yield Workplace(folder, kept, machine, curves, reporter, workers)
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"Device '{wanted}' is not there.", hint="Use --device cpu.")
+    if wanted == "cuda" and "LOCAL_RANK" in os.environ:
+        wanted = f"cuda:{os.environ['LOCAL_RANK']}"
+    return wanted
