@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 import vtk
 from SegDLLib.segmenter import Segmenter
+from SegDLLib.training.trainer import Trainer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -52,7 +53,7 @@ class SegDLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = SegDLLogic()
-        self.panel = Panel(self.ui, self.logic.segmenter, self.logic.getParameterNode)
+        self.panel = Panel(self.ui, self.logic.segmenter, self.logic.trainer, self.logic.getParameterNode)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneReplaced)
@@ -82,6 +83,7 @@ class SegDLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, caller, event):
         self.logic.cancel()
+        self.logic.trainer.stop()
 
     def onSceneReplaced(self, caller, event):
         self.observeParameterNode()
@@ -104,6 +106,7 @@ class SegDLLogic(ScriptedLoadableModuleLogic):
     def __init__(self, parent=None):
         ScriptedLoadableModuleLogic.__init__(self, parent)
         self.segmenter = Segmenter()
+        self.trainer = Trainer()
 
     def segment(self, inputs, model="lung-tumor-unet2d", roi=None, samples=None, device="auto", **options):
         """Segment volume nodes (input name -> node); adds the result to the scene.
@@ -133,8 +136,9 @@ class SegDLLogic(ScriptedLoadableModuleLogic):
         self.segmenter.cancel()
 
     def shutdown(self):
-        """End the engine's process; it starts again with the next segmentation."""
+        """End the engine's process; it starts again with the next segmentation.  A training is stopped."""
         self.segmenter.shutdown()
+        self.trainer.shutdown()
 
 
 class SegDLTest(ScriptedLoadableModuleTest):

@@ -65,8 +65,8 @@ class SegDLTrainingLogic(ScriptedLoadableModuleLogic):
         """Train after a recipe (a name or a file) and return the folder of the model package.
 
         ``data``: folder or manifest; ``scene=True``: the segmentations of the open scene.  A training that
-        was stopped goes on where it was.  Further: ``device``, ``epochs``, ``check`` (True), ``arguments`` (of
-        ``segdl-train fit``), ``blocking`` (True), ``onProgress(fraction, stage, secondsLeft, event)``,
+        was stopped goes on where it was.  Further: ``device``, ``epochs``, ``check`` (True), ``arguments``
+        (of ``segdl-train fit``), ``blocking`` (True), ``onProgress(fraction, stage, secondsLeft, event)``,
         ``onFinished(folder)``, ``onError(error)``.  With ``blocking=False`` returns the running job.  The
         curve appears in the scene as a table with charts.  Raises SegDLEngine.errors.SegDLError; never shows
         a dialog.
@@ -79,9 +79,7 @@ class SegDLTrainingLogic(ScriptedLoadableModuleLogic):
 
     def curves(self, output):
         """The table node of the training of a package, or None."""
-        from SegDLLib.training.curve_nodes import tableOfTraining
-
-        return tableOfTraining(str(output))
+        return self.trainer.table(output)
 
     def stop(self):
         """Stop the training after its step; it leaves a checkpoint."""

@@ -54,6 +54,7 @@ class Parameters:
     """Typed access to a vtkMRMLScriptedModuleNode; writing an equal value changes nothing.
 
     ``samples`` (passes) and ``minimumMl`` (ml) are None for the model's own choice; ``overlayOpacity`` 0..1.
+    ``trainSource``: files, scene or own; ``trainData`` and ``trainOutput`` are paths.
     """
 
     model = _Text("Model", "")
@@ -63,6 +64,10 @@ class Parameters:
     overlayVisible = _Flag("OverlayVisible", True)
     overlayOpacity = _Number("OverlayOpacity", float, 0.6)
     show3D = _Flag("Show3D", False)
+    trainRecipe = _Text("Train.Recipe", "")
+    trainSource = _Text("Train.Source", "files")
+    trainData = _Text("Train.Data", "")
+    trainOutput = _Text("Train.Output", "")
 
     def __init__(self, node: Any):
         self.node = node

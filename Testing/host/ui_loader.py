@@ -137,7 +137,21 @@ def _value(element: ElementTree.Element) -> Any:
         return element.text or ""
     if element.tag == "stringlist":
         return [child.text or "" for child in element]
+    if element.tag == "set":
+        return _flags(text)
     raise UiError(f"a property of type <{element.tag}> is not understood for a stand-in")
+
+
+def _flags(text: str) -> int:
+    """The value of ``ctkPathLineEdit::Dirs|ctkPathLineEdit::Files``."""
+    value = 0
+    for word in text.split("|"):
+        owner, _, name = word.strip().partition("::")
+        cls = REGISTRY.get(owner)
+        if cls is None or name not in allowed(cls) or not hasattr(cls, name):
+            raise UiError(f"the flag {word.strip()} does not exist")
+        value |= int(getattr(cls, name))
+    return value
 
 
 def _find(top: QtWidgets.QWidget, name: str) -> QtCore.QObject:

@@ -25,10 +25,12 @@ from SegDLLib.panel.options_section import OptionsSection
 from SegDLLib.panel.overlay_section import OverlaySection
 from SegDLLib.panel.results_section import ResultsSection
 from SegDLLib.panel.run_section import RunSection
+from SegDLLib.panel.train_part import TrainPart
 from SegDLLib.parameters import Parameters
 from SegDLLib.request import fitRoi, gridNote
 from SegDLLib.segment_editor import openSegmentEditor
 from SegDLLib.segmenter import DEFAULT_MODEL, Segmenter
+from SegDLLib.training.trainer import Trainer
 
 # A reader adds the node first and names it later; the guess waits for both.
 _GUESS_DELAY_MS = 300
@@ -37,7 +39,7 @@ _GUESS_DELAY_MS = 300
 class Panel:
     """Writes what the user chooses into the parameter node and shows what is there (``refresh``)."""
 
-    def __init__(self, ui: Any, segmenter: Segmenter, getParameterNode: Callable[[], Any]):
+    def __init__(self, ui: Any, segmenter: Segmenter, trainer: Trainer, getParameterNode: Callable[[], Any]):
         self._segmenter = segmenter
         self._getParameterNode = getParameterNode
         self._rows: list[dict[str, Any]] = []
@@ -57,6 +59,7 @@ class Panel:
         self._run = RunSection(ui)
         self._results = ResultsSection(ui)
         self._overlay = OverlaySection(ui)
+        self._train = TrainPart(ui, trainer, lambda: self.parameters)
         self._log = LogSection(ui)
         self._connectSections()
         self.reloadModels()
@@ -126,6 +129,7 @@ class Panel:
         unit = intensityUnitOf(table) if table is not None else ""
         self._results.show(parameters.result, self._lesions(), unit, parameters.show3D)
         self._showOverlay()
+        self._train.refresh()
         running = self._segmenter.busy
         for section in (self._model, self._images, self._options):
             section.setEnabled(not running)
@@ -163,6 +167,8 @@ class Panel:
         self._overlay.visibleChosen.connect(self._onOverlayVisible)
         self._overlay.opacityChosen.connect(self._onOverlayOpacity)
         self._overlay.thresholdChosen.connect(self._onOverlayThreshold)
+        self._train.said.connect(lambda text: self._log.append(text, private=True))
+        self._train.installed.connect(self.reloadModels)
         self._log.copyClicked.connect(self._onCopyReport)
 
     def _onModel(self, identifier: str) -> None:

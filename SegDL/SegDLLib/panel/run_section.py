@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 from SegDLLib.signals import Signal
 
 # Legible on light and dark themes.
-_ERROR_STYLE = "color: #c0392b"
+ERROR_STYLE = "color: #c0392b"
 
 
 class RunSection:
@@ -52,7 +52,7 @@ class RunSection:
 
     def showMessage(self, text: str, *, error: bool = False) -> None:
         self._hinting = False
-        self._ui.statusLabel.setStyleSheet(_ERROR_STYLE if error else "")
+        self._ui.statusLabel.setStyleSheet(ERROR_STYLE if error else "")
         self._ui.statusLabel.setText(text)
 
     def _onClicked(self) -> None:

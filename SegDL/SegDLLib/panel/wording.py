@@ -8,6 +8,8 @@ from typing import Any
 from SegDLEngine.errors import SegDLError
 from slicer.i18n import tr as _
 
+_PLACE = ("epoch", "step", "steps")
+
 
 def progressText(fraction: float, stage: str, secondsLeft: float | None) -> str:
     """'62 %  inference, 5 s left'."""
@@ -15,6 +17,16 @@ def progressText(fraction: float, stage: str, secondsLeft: float | None) -> str:
     if secondsLeft is not None:
         text += _(", {time} left").format(time=duration(secondsLeft))
     return text
+
+
+def trainingText(fraction: float, stage: str, secondsLeft: float | None, details: Mapping[str, Any]) -> str:
+    """'62 %  epoch 3, step 4/60, loss 0.1234, 5 min 0 s left'."""
+    if "epoch" not in details:
+        return progressText(fraction, stage, secondsLeft)
+    place = _("epoch {epoch}, step {step}/{steps}").format(**{key: details[key] for key in _PLACE})
+    if details.get("loss") is not None:
+        place += _(", loss {loss:.4f}").format(loss=details["loss"])
+    return progressText(fraction, place, secondsLeft)
 
 
 def planText(plan: Mapping[str, Any]) -> str:
@@ -65,5 +77,9 @@ def _stageName(stage: str) -> str:
         "inference": _("inference"),
         "postprocessing": _("postprocessing"),
         "writing": _("writing"),
+        "exporting": _("writing the cases of the scene"),
+        "checking": _("checking the cases"),
+        "validation cases": _("preparing the validation cases"),
+        "training cases": _("preparing the training cases"),
     }
     return names.get(stage, stage)

@@ -127,7 +127,7 @@ def _matchingSegments(segmentation, card: ModelCard) -> list[tuple[str, dict[str
 
 
 def _inputs(segmentation, card: ModelCard) -> dict[str, Any]:
-    """The reference volume and its companions of the same study; InputError when one is missing or unclear."""
+    """The reference volume and its companions in the study; InputError when one is missing or unclear."""
     name = segmentation.GetName()
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     own = segmentation.GetNodeReference(role)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from SegDLEngine.errors import InputError, SegDLError
-from SegDLEngine.models.card import ModelCard
+from SegDLEngine.models.card import CARD_FILE, ModelCard
 
 from SegDLLib.signals import Relay
 from SegDLLib.training.package_path import makeImportable
@@ -46,11 +46,14 @@ class Trainer:
         makeImportable()
         from SegDLTrainingLib.recipes import list_recipes
 
-        rows = []
-        for recipe in list_recipes():
-            row = {key: recipe[key] for key in ("id", "title", "report")}
-            rows.append({**row, "ownData": _hasOwnData(recipe)})
-        return rows
+        return [_row(recipe) for recipe in list_recipes()]
+
+    def recipe(self, recipe: str | Path) -> dict[str, Any]:
+        """The row of one recipe, a shipped one or a file; raises InputError."""
+        makeImportable()
+        from SegDLTrainingLib.recipes import load_recipe
+
+        return _row(load_recipe(recipe))
 
     def train(
         self,
@@ -87,8 +90,8 @@ class Trainer:
         request = TrainingRequest(
             str(recipe),
             self._card(recipe, needsData=data is None and not scene),
-            Path(output).expanduser().absolute(),
-            Path(data).expanduser().absolute() if data is not None else None,
+            _absolute(output),
+            _absolute(data) if data is not None else None,
             scene,
             check,
             tuple(words),
@@ -102,13 +105,13 @@ class Trainer:
         """Write the scene's cases as the recipe wants them; returns the manifest, data of any training."""
         from SegDLLib.training.export_task import ExportTask
 
-        return self._run(ExportTask(self._card(recipe), Path(folder).expanduser().absolute()))
+        return self._run(ExportTask(self._card(recipe), _absolute(folder)))
 
     def check(self, recipe: str | Path, data: str | Path) -> dict[str, Any]:
         """Read all cases; returns ``cases``, ``problems`` (case, severity, text, hint) and ``usable``."""
         from SegDLLib.training.check_task import CheckTask
 
-        return self._run(CheckTask(self.process, str(recipe), Path(data).expanduser().absolute()))
+        return self._run(CheckTask(self.process, str(recipe), _absolute(data)))
 
     def install(
         self,
@@ -121,8 +124,25 @@ class Trainer:
         """Put a finished package into the model list; the id there, or as ``train`` says without blocking."""
         from SegDLLib.training.install_task import InstallTask
 
-        task = InstallTask(self.process, Path(package).expanduser().absolute())
+        task = InstallTask(self.process, _absolute(package))
         return self._run(task, blocking, None, onFinished, onError)
+
+    def canContinue(self, output: str | Path) -> bool:
+        """True if a training into ``output`` was stopped and goes on when it is started again."""
+        makeImportable()
+        from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
+
+        return (working_folder(_absolute(output)) / CHECKPOINT_FILE).is_file()
+
+    def isFinished(self, output: str | Path) -> bool:
+        """True if ``output`` is a package; a training writes it whole or not at all."""
+        return (_absolute(output) / CARD_FILE).is_file()
+
+    def table(self, output: str | Path):
+        """The table node with the curve of the training into ``output``, or None."""
+        from SegDLLib.training.curve_nodes import tableOfTraining
+
+        return tableOfTraining(str(_absolute(output)))
 
     def stop(self) -> None:
         """Stop what runs, a training with a checkpoint; its ``onError`` hears Cancelled."""
@@ -165,6 +185,14 @@ class Trainer:
         task.progressed.connect(relay.receive)
         task.start()
         return task.wait(relay)
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _row(recipe) -> dict[str, Any]:
+    return {**{key: recipe[key] for key in ("id", "title", "report")}, "ownData": _hasOwnData(recipe)}
 
 
 def _hasOwnData(recipe) -> bool:

@@ -1,0 +1,167 @@
+"""The panel's part for training: choices into the parameter node, the trainer's news onto the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import slicer
+from SegDLEngine.errors import Cancelled, SegDLError
+from slicer.i18n import tr as _
+
+from SegDLLib.panel import wording
+from SegDLLib.panel.train_section import FILES, OWN, SCENE, TrainSection
+from SegDLLib.parameters import Parameters
+from SegDLLib.signals import Signal
+from SegDLLib.training import curve_nodes
+from SegDLLib.training.trainer import Trainer
+
+
+class TrainPart:
+    """Signals ``said(text)`` for the log, and ``installed()`` when the list of models has changed."""
+
+    def __init__(self, ui: Any, trainer: Trainer, getParameters: Callable[[], Parameters]):
+        self._trainer = trainer
+        self._getParameters = getParameters
+        self._recipes: list[dict[str, Any]] = []
+        self._stopping = False
+        self.said, self.installed = Signal(), Signal()
+        self._section = section = TrainSection(ui)
+        section.opened.connect(self.refresh)
+        section.recipeChosen.connect(lambda value: self._choose("trainRecipe", value))
+        section.sourceChosen.connect(lambda value: self._choose("trainSource", value))
+        section.dataChosen.connect(lambda value: self._choose("trainData", value))
+        section.outputChosen.connect(lambda value: self._choose("trainOutput", value))
+        section.startClicked.connect(self._onStart)
+        section.stopClicked.connect(self._onStop)
+        section.curvesClicked.connect(self._onCurves)
+        section.installClicked.connect(self._onInstall)
+
+    def refresh(self) -> None:
+        """Show the parameter node; recipes are read when the section is opened for the first time."""
+        if not self._section.open or slicer.mrmlScene.IsBatchProcessing():
+            return
+        parameters = self._getParameters()
+        self._readRecipes(parameters.trainRecipe)
+        sources = self._sources(parameters.trainRecipe)
+        source = parameters.trainSource if parameters.trainSource in sources else sources[0]
+        output = parameters.trainOutput
+        finished = bool(output) and self._trainer.isFinished(output)
+        continues = bool(output) and not finished and self._trainer.canContinue(output)
+        self._section.showRecipes(self._recipes, parameters.trainRecipe)
+        self._section.showCases(sources, source, parameters.trainData, parameters.trainOutput)
+        if self._trainer.busy:
+            self._section.showRunning(stopping=self._stopping)
+        else:
+            self._section.showIdle(self._whatIsMissing(source), resumes=continues)
+        self._section.showCurve(self._table(), finished)
+
+    def _choose(self, name: str, value: str) -> None:
+        # The parameter node's event refreshes the panel.
+        setattr(self._getParameters(), name, value)
+
+    def _readRecipes(self, chosen: str) -> None:
+        """The shipped recipes and, behind them, files that were chosen."""
+        try:
+            if not self._recipes:
+                with slicer.util.WaitCursor():
+                    self._recipes = self._trainer.recipes()
+            if chosen and chosen not in {row["id"] for row in self._recipes}:
+                self._recipes.append({**self._trainer.recipe(chosen), "id": chosen})
+        except (SegDLError, ImportError) as error:
+            text = wording.errorText(error) if isinstance(error, SegDLError) else str(error)
+            self._section.showMessage(text, error=True)
+
+    def _sources(self, recipe: str) -> list[str]:
+        own = any(row["ownData"] for row in self._recipes if row["id"] == recipe)
+        return [FILES, SCENE, OWN] if own else [FILES, SCENE]
+
+    def _whatIsMissing(self, source: str) -> str:
+        parameters = self._getParameters()
+        if parameters.trainRecipe not in {row["id"] for row in self._recipes}:
+            return _("Choose a recipe.")
+        if source == FILES and not parameters.trainData:
+            return _("Choose the folder or table of cases.")
+        if not parameters.trainOutput:
+            return _("Choose a folder for the model.")
+        return ""
+
+    def _onStart(self) -> None:
+        parameters = self._getParameters()
+        source = parameters.trainSource
+        if source not in self._sources(parameters.trainRecipe):
+            source = FILES
+        self._stopping = False
+        self._section.showMessage(_("Starting..."))
+        self.said.emit(_("Training: {recipe}").format(recipe=parameters.trainRecipe))
+        try:
+            job = self._trainer.train(
+                parameters.trainRecipe,
+                parameters.trainOutput,
+                parameters.trainData if source == FILES else None,
+                scene=source == SCENE,
+                device=parameters.device,
+                blocking=False,
+                onProgress=self._onProgress,
+                onFinished=self._onFinished,
+                onError=self._onError,
+            )
+        except SegDLError as error:
+            self._onError(error)
+            return
+        job.logged.connect(self.said.emit)
+        job.warned.connect(self.said.emit)
+        job.tableMade.connect(lambda table: self.refresh())
+        self.refresh()
+
+    def _onStop(self) -> None:
+        self._stopping = True
+        self._section.showMessage(_("Stopping after this step..."))
+        self._trainer.stop()
+        self.refresh()
+
+    def _onProgress(
+        self, fraction: float, stage: str, secondsLeft: float | None, details: Mapping[str, Any]
+    ) -> None:
+        if not self._stopping:
+            self._section.showProgress(fraction, wording.trainingText(fraction, stage, secondsLeft, details))
+
+    def _onFinished(self, folder: Path) -> None:
+        self._say(_("The training is finished. Install the model to use it."))
+
+    def _onError(self, error: SegDLError) -> None:
+        self._say(wording.errorText(error), error=not isinstance(error, Cancelled))
+
+    def _onInstall(self) -> None:
+        self._section.showMessage(_("Checking the model..."))
+        try:
+            self._trainer.install(
+                self._getParameters().trainOutput,
+                blocking=False,
+                onFinished=self._onInstalled,
+                onError=self._onError,
+            )
+        except SegDLError as error:
+            self._onError(error)
+            return
+        self.refresh()
+
+    def _onInstalled(self, identifier: str) -> None:
+        self.installed.emit()
+        self._say(_("The model is in the list as '{name}'.").format(name=identifier))
+
+    def _say(self, text: str, *, error: bool = False) -> None:
+        self._stopping = False
+        self.said.emit(text)
+        self.refresh()
+        self._section.showMessage(text, error=error)
+
+    def _onCurves(self) -> None:
+        table = self._table()
+        if table is not None:
+            curve_nodes.showCharts(table)
+
+    def _table(self) -> Any:
+        output = self._getParameters().trainOutput
+        return self._trainer.table(output) if output else None

@@ -1,0 +1,162 @@
+"""The widgets for training: what, from which cases, where to; the button, the progress, the curve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SegDLLib.panel.run_section import ERROR_STYLE
+from SegDLLib.signals import Signal
+
+FILES, SCENE, OWN = "files", "scene", "own"
+
+
+class TrainSection:
+    """Signals ``opened()``, ``recipeChosen(id)``, ``sourceChosen(FILES, SCENE or OWN)``,
+    ``dataChosen(path)``, ``outputChosen(path)``, ``startClicked()``, ``stopClicked()``, ``curvesClicked()``,
+    ``installClicked()``.
+    """
+
+    def __init__(self, ui):
+        self._ui = ui
+        self._running = self._hinting = False
+        self._ids: list[str] = []
+        self._sources: list[str] = []
+        self.opened = Signal()
+        self.recipeChosen, self.sourceChosen = Signal(), Signal()
+        self.dataChosen, self.outputChosen = Signal(), Signal()
+        self.startClicked, self.stopClicked = Signal(), Signal()
+        self.curvesClicked, self.installClicked = Signal(), Signal()
+        ui.trainTable.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        ui.trainCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
+        ui.trainRecipeSelector.connect("currentIndexChanged(int)", self._onRecipe)
+        ui.trainRecipeButton.connect("clicked()", self._onRecipeFile)
+        ui.trainSourceSelector.connect("currentIndexChanged(int)", self._onSource)
+        ui.trainDataPath.connect("currentPathChanged(QString)", self.dataChosen.emit)
+        ui.trainOutputPath.connect("currentPathChanged(QString)", self.outputChosen.emit)
+        ui.trainButton.connect("clicked()", self._onClicked)
+        ui.trainCurvesButton.connect("clicked()", self.curvesClicked.emit)
+        ui.trainInstallButton.connect("clicked()", self.installClicked.emit)
+
+    @property
+    def open(self) -> bool:
+        return not self._ui.trainCollapsibleButton.collapsed
+
+    def showRecipes(self, rows: Sequence[Mapping[str, Any]], current: str) -> None:
+        """List the recipes (id or file, title) with their titles as tooltips, and select one."""
+        selector, ids = self._ui.trainRecipeSelector, [row["id"] for row in rows]
+        selector.blockSignals(True)
+        if ids != self._ids:
+            self._ids = ids
+            selector.clear()
+            for index, row in enumerate(rows):
+                selector.addItem(os.path.basename(row["id"]))
+                selector.setItemData(index, row["title"], qt.Qt.ToolTipRole)
+        selector.setCurrentIndex(ids.index(current) if current in ids else -1)
+        selector.blockSignals(False)
+        title = next((row["title"] for row in rows if row["id"] == current), "")
+        self._ui.trainRecipeInfo.setText(title)
+
+    def showCases(self, sources: Sequence[str], current: str, data: str, output: str) -> None:
+        """Offer the sources that the recipe can take, and show the chosen one, its path and the output."""
+        ui = self._ui
+        for widget in (ui.trainSourceSelector, ui.trainDataPath, ui.trainOutputPath):
+            widget.blockSignals(True)
+        if list(sources) != self._sources:
+            self._sources = list(sources)
+            ui.trainSourceSelector.clear()
+            for source in self._sources:
+                ui.trainSourceSelector.addItem(_sourceName(source), source)
+        ui.trainSourceSelector.setCurrentIndex(
+            self._sources.index(current) if current in self._sources else -1
+        )
+        for widget, path in ((ui.trainDataPath, data), (ui.trainOutputPath, output)):
+            if widget.currentPath != path:
+                widget.setCurrentPath(path)
+        for widget in (ui.trainSourceSelector, ui.trainDataPath, ui.trainOutputPath):
+            widget.blockSignals(False)
+        for widget in (ui.trainDataLabel, ui.trainDataPath):
+            widget.setVisible(current == FILES)
+
+    def showCurve(self, table: Any, installable: bool) -> None:
+        """The table node of the training, or None; ``installable``: its package is finished."""
+        ui = self._ui
+        if ui.trainTable.mrmlTableNode() is not table:
+            ui.trainTable.setMRMLTableNode(table)
+        ui.trainTable.setVisible(table is not None)
+        ui.trainCurvesButton.setVisible(table is not None)
+        ui.trainInstallButton.setVisible(installable)
+        ui.trainInstallButton.setEnabled(not self._running)
+
+    def showIdle(self, hint: str, *, resumes: bool) -> None:
+        """The button starts, unless ``hint`` says what is missing; ``resumes``: there is a checkpoint."""
+        ui = self._ui
+        self._running = False
+        self._setChoicesEnabled(True)
+        ui.trainButton.setText(_("Continue training") if resumes else _("Start training"))
+        ui.trainButton.setEnabled(not hint)
+        ui.trainButton.setToolTip(hint or _("Train beside Slicer, which stays usable meanwhile."))
+        ui.trainProgressBar.setVisible(False)
+        # What the last training said stays until there is something to say about the next.
+        if hint or self._hinting:
+            self.showMessage(hint)
+            self._hinting = bool(hint)
+
+    def showRunning(self, *, stopping: bool = False) -> None:
+        ui = self._ui
+        self._running = True
+        self._setChoicesEnabled(False)
+        ui.trainButton.setText(_("Stopping...") if stopping else _("Stop training"))
+        ui.trainButton.setEnabled(not stopping)
+        ui.trainButton.setToolTip(_("End after the current step with a checkpoint, to go on later."))
+        ui.trainInstallButton.setEnabled(False)
+
+    def showProgress(self, fraction: float, text: str) -> None:
+        """``fraction`` 0..1 of the whole."""
+        self._ui.trainProgressBar.setVisible(True)
+        self._ui.trainProgressBar.setValue(round(1000 * fraction))
+        self.showMessage(text)
+
+    def showMessage(self, text: str, *, error: bool = False) -> None:
+        self._hinting = False
+        self._ui.trainStatusLabel.setStyleSheet(ERROR_STYLE if error else "")
+        self._ui.trainStatusLabel.setText(text)
+
+    def _setChoicesEnabled(self, enabled: bool) -> None:
+        ui = self._ui
+        choices = (ui.trainRecipeSelector, ui.trainRecipeButton, ui.trainSourceSelector)
+        for widget in (*choices, ui.trainDataPath, ui.trainOutputPath):
+            widget.setEnabled(enabled)
+
+    def _onCollapsed(self, collapsed: bool) -> None:
+        if not collapsed:
+            self.opened.emit()
+
+    def _onRecipe(self, index: int) -> None:
+        if 0 <= index < len(self._ids):
+            self.recipeChosen.emit(self._ids[index])
+
+    def _onRecipeFile(self) -> None:
+        title, kinds = _("Choose a recipe"), _("Recipes (*.json)")
+        path = qt.QFileDialog.getOpenFileName(self._ui.trainRecipeButton, title, "", kinds)
+        if path:
+            self.recipeChosen.emit(path)
+
+    def _onSource(self, index: int) -> None:
+        if 0 <= index < len(self._sources):
+            self.sourceChosen.emit(self._sources[index])
+
+    def _onClicked(self) -> None:
+        (self.stopClicked if self._running else self.startClicked).emit()
+
+
+def _sourceName(source: str) -> str:
+    return {
+        FILES: _("a folder or table of cases"),
+        SCENE: _("segmentations in this scene"),
+        OWN: _("generated by the recipe"),
+    }[source]
