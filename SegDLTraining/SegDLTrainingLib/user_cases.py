@@ -13,15 +13,16 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.models.card import ModelCard
 from SegDLEngine.preprocessing.registry import PreparedCase
 
-from SegDLTrainingLib.data.cases import CaseEntry, CaseList
+from SegDLTrainingLib.data.cases import CaseEntry, CaseList, Problem
 from SegDLTrainingLib.data.check import check_split
 from SegDLTrainingLib.data.layouts import find_cases
 from SegDLTrainingLib.data.loading import load_case
-from SegDLTrainingLib.data.splits import METHODS, Splits, read_splits
+from SegDLTrainingLib.data.splits import METHODS, Split, Splits, read_splits
 from SegDLTrainingLib.preparing import Job, digest
 from SegDLTrainingLib.recipes import RESTORATION, Recipe
 
 BLOCK = 1 << 20
+TOLD = 5
 
 
 def user_cases(recipe: Recipe, part: str) -> list[Job]:
@@ -31,21 +32,19 @@ def user_cases(recipe: Recipe, part: str) -> list[Job]:
     again and a moved one is not.  Raises InputError that names the case which cannot be used.
     """
     found = found_cases(recipe)
-    split = splits_of(recipe, found.cases)[recipe["data"].get("fold", 0)]
-    for problem in check_split(split, found.cases):
-        if problem.severity == "error":
-            raise InputError(problem.text, hint=problem.hint, code="data")
+    split = split_of(recipe, found.cases)
+    refuse(check_split(split, found.cases))
     cases = split.of(found.cases, part)
     if recipe.task == RESTORATION:
         cases = [replace(case, labels=None) for case in cases]
-        return [_job(case, recipe) for case in cases]
+        return [case_job(case, recipe) for case in cases]
     unlabelled = [case.name for case in cases if case.labels is None]
     if unlabelled:
         raise InputError(
             f"The {part} case '{unlabelled[0]}' has no labels.",
             hint="Segment it, or leave it out of the data.",
         )
-    return [_job(case, recipe) for case in cases]
+    return [case_job(case, recipe) for case in cases]
 
 
 def found_cases(recipe: Recipe) -> CaseList:
@@ -62,13 +61,25 @@ def found_cases(recipe: Recipe) -> CaseList:
         layout=data.get("layout", "auto"),
         label_map=data.get("label_map"),
     )
-    for problem in found.problems:
-        if problem.severity == "error":
-            raise InputError(f"{problem.case}: {problem.text}", hint=problem.hint, code="data")
+    refuse(found.problems)
     return found
 
 
-def _job(case: CaseEntry, recipe: Recipe) -> Job:
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise InputError that names the cases of all errors, the first few with the reason."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if not errors:
+        return
+    texts = [f"{problem.case}: {problem.text}" if problem.case else problem.text for problem in errors]
+    if len(texts) > TOLD:
+        names = dict.fromkeys(problem.case for problem in errors[TOLD:])
+        texts[TOLD:] = [f"And {', '.join(names)}."]
+    hint = errors[0].hint if len(errors) == 1 else "segdl-train data check tells more."
+    raise InputError(" ".join(texts), hint=hint, code="data")
+
+
+def case_job(case: CaseEntry, recipe: Recipe) -> Job:
+    """What prepares a case for the recipe's card; its labels, if it has any, are read too."""
     return Job(case.name, _key(case), load, (case, recipe.card), case.patient)
 
 
@@ -79,6 +90,11 @@ def load(argument: tuple[CaseEntry, Mapping[str, Any]]) -> PreparedCase:
         return load_case(entry, ModelCard(dict(card)))
     except InputError as error:
         raise InputError(f"Case '{entry.name}': {error.text}", hint=error.hint, code=error.code) from error
+
+
+def split_of(recipe: Recipe, cases: Sequence[CaseEntry]) -> Split:
+    """The division that the recipe trains on, by ``data.fold``."""
+    return splits_of(recipe, cases)[recipe["data"].get("fold", 0)]
 
 
 def splits_of(recipe: Recipe, cases: Sequence[CaseEntry]) -> Splits:

@@ -12,11 +12,12 @@ import torch
 from SegDLEngine.errors import InputError
 from SegDLEngine.protocol import Reporter
 
+from SegDLTrainingLib import own_check
 from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import Machine
 from SegDLTrainingLib.places import working_folder
 from SegDLTrainingLib.processes import joined
-from SegDLTrainingLib.recipes import Recipe
+from SegDLTrainingLib.recipes import SEGMENTATION, Recipe
 from SegDLTrainingLib.sources import load_part
 from SegDLTrainingLib.volumes import PreparedVolume
 
@@ -46,8 +47,12 @@ class Workplace:
 
     def cases(self, recipe: Recipe) -> dict[str, list[PreparedVolume]]:
         """The cases for "training" and "validation"."""
-        self.reporter.stages({"validation cases": 0.02, "training cases": 0.15, "training": 0.83})
+        weights = {own_check.STAGE: 0.02, "validation cases": 0.02, "training cases": 0.15, "training": 0.81}
+        self.reporter.stages(weights)
         with self.first_alone():
+            own = recipe["data"]["source"] == "manifest" and recipe.task == SEGMENTATION
+            if own and self.machine.processes.first:
+                own_check.check_own_cases(recipe, self.cache, self.workers, self.reporter)
             return {part: self.part(recipe, part) for part in ("validation", "training")}
 
     def part(self, recipe: Recipe, part: str) -> list[PreparedVolume]:
