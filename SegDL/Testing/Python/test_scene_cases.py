@@ -198,7 +198,7 @@ def test_a_volume_that_goes_meanwhile_is_named(scene, tmp_path):
         export(found, tmp_path, card())
 
 
-def test_the_id_in_the_list_never_replaces_another_model(tmp_path):
+def test_the_id_in_the_list_never_replaces_another_model(slicer_app, tmp_path):
     from SegDLEngine.errors import InputError
     from SegDLEngine.models.card import ModelCard
     from SegDLEngine.models.catalogue import Model
