@@ -22,6 +22,7 @@ from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
 from SegDLTrainingLib.progress import StopRequests, sink_of
 from SegDLTrainingLib.recipes import list_recipes
 from SegDLTrainingLib.restoration import command_line as restoration
+from SegDLTrainingLib.semi_supervised import command_line as semi_supervised
 from SegDLTrainingLib.svcca import command_line as svcca
 
 
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
 
     pretrain_text = "learn weights to start from by restoring distorted images without labels"
     restoration.add_arguments(_command(commands, "pretrain", restoration.run, pretrain_text))
+
+    semi_text = "train with few labelled and many unlabelled cases"
+    semi_supervised.add_arguments(_command(commands, "semi-supervised", semi_supervised.run, semi_text))
 
     recipes = _command(commands, "recipes", _recipes, "list the shipped recipes")
     recipes.add_argument("--json", action="store_true", help="one JSON row each")

@@ -64,9 +64,12 @@ def train(
 
 def export(
     recipe: Recipe, result: FitResult, validation: Sequence[PreparedVolume], output: Path, machine: Machine,
-    first: Start | None, minutes: float,
+    first: Start | None, minutes: float, further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Measure the weights as the package stores them, in half precision, and write it."""
+    """Measure the weights as the package stores them, in half precision, and write it.
+
+    ``further`` goes into the card's ``training``.
+    """
     stored = {
         key: value.half().to(value.dtype) if value.is_floating_point() else value
         for key, value in result.state.items()
@@ -85,6 +88,7 @@ def export(
         "kept_epoch": result.kept["epoch"] + 1,
         "epochs": len(result.history),
         **measured,
+        **(further or {}),
         "minutes": round(minutes, 1),
         "software": {
             "engine": __version__,

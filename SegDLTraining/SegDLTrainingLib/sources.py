@@ -18,7 +18,7 @@ from SegDLTrainingLib.preparing import Job, digest, prepare_all
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.volumes import PreparedVolume
 
-PARTS = ("training", "validation")
+PARTS = ("training", "validation", "unlabelled")
 
 # Modules with a function make_case(seed, data) -> PreparedCase of raw-like images on their own grids.
 GENERATORS = {

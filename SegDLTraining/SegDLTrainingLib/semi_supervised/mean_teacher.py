@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+Student = TypeVar("Student", bound=nn.Module)
 
-class MeanTeacher:
+
+class MeanTeacher(Generic[Student]):
     """``network`` follows the student's parameters; batch-norm statistics are copied as they are.
 
     At step t, counted from 0, the teacher keeps min(1 - 1/(t + 1), ``decay``) of itself: in its first steps
     it is the student's plain average.
     """
 
-    def __init__(self, student: nn.Module, decay: float = 0.99):
-        self.network = copy.deepcopy(student).eval().requires_grad_(False)
+    def __init__(self, student: Student, decay: float = 0.99):
+        self.network: Student = copy.deepcopy(student).eval().requires_grad_(False)
         self._decay = decay
-        self.step = 0
+        self.count = 0
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
-        keep = min(1 - 1 / (self.step + 1), self._decay)
-        self.step += 1
+        keep = min(1 - 1 / (self.count + 1), self._decay)
+        self.count += 1
         for mine, theirs in zip(self.network.parameters(), student.parameters(), strict=True):
             mine.lerp_(theirs.to(mine), 1 - keep)
         for own, statistic in zip(self.network.buffers(), student.buffers(), strict=True):

@@ -135,7 +135,7 @@ def test_the_teacher_averages_at_first():
 def test_later_the_teacher_keeps_99_percent():
     student = torch.nn.Linear(1, 1, bias=False)
     teacher = MeanTeacher(student)
-    teacher.step = 5000
+    teacher.count = 5000
     teacher.network.weight.data.fill_(1.0)
     student.weight.data.fill_(0.0)
     teacher.update(student)
