@@ -16,7 +16,7 @@ from typing import Any
 from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib import cross_validation_command, fit_command, report_command
+from SegDLTrainingLib import combine, cross_validation_command, fit_command, report_command
 from SegDLTrainingLib.analysis import command_line as analysis
 from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
 from SegDLTrainingLib.progress import StopRequests, sink_of
@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--spacing", type=float, nargs=3, default=(1.5, 1.5, 3.0), metavar="MM")
     phantom.add_argument("--tumours", type=int, default=1, help="how many")
 
+    combine_text = "average weights of trainings, or join them to an ensemble"
+    combine.add_arguments(_command(commands, "combine", combine.run, combine_text))
     report_text = "put finished trainings beside the figures of the reports"
     report_command.add_arguments(_command(commands, "report", report_command.run, report_text))
     analysis.add_arguments(_command(commands, "analyse", analysis.run, "gather figures by group, or masks"))
