@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ from SegDLEngine.errors import Cancelled, SegDLError
 from slicer.i18n import tr as _
 
 from SegDLLib.panel import wording
-from SegDLLib.panel.train_section import FILES, OWN, SCENE, TrainSection
+from SegDLLib.panel.train_section import (
+    FILES,
+    INSTALLING,
+    OWN,
+    SCENE,
+    STOPPING,
+    TRAINING,
+    TrainSection,
+)
 from SegDLLib.parameters import Parameters
 from SegDLLib.signals import Signal
 from SegDLLib.training import curve_nodes
@@ -25,11 +34,11 @@ class TrainPart:
         self._trainer = trainer
         self._getParameters = getParameters
         self._recipes: list[dict[str, Any]] = []
-        self._stopping = False
+        self._state = TRAINING
         self.said, self.installed = Signal(), Signal()
         self._section = section = TrainSection(ui)
         section.opened.connect(self.refresh)
-        section.recipeChosen.connect(lambda value: self._choose("trainRecipe", value))
+        section.recipeChosen.connect(self._onRecipe)
         section.sourceChosen.connect(lambda value: self._choose("trainSource", value))
         section.dataChosen.connect(lambda value: self._choose("trainData", value))
         section.outputChosen.connect(lambda value: self._choose("trainOutput", value))
@@ -43,7 +52,7 @@ class TrainPart:
         if not self._section.open or slicer.mrmlScene.IsBatchProcessing():
             return
         parameters = self._getParameters()
-        self._readRecipes(parameters.trainRecipe)
+        problem = self._readRecipes(parameters.trainRecipe)
         sources = self._sources(parameters.trainRecipe)
         source = parameters.trainSource if parameters.trainSource in sources else sources[0]
         output = parameters.trainOutput
@@ -52,26 +61,41 @@ class TrainPart:
         self._section.showRecipes(self._recipes, parameters.trainRecipe)
         self._section.showCases(sources, source, parameters.trainData, parameters.trainOutput)
         if self._trainer.busy:
-            self._section.showRunning(stopping=self._stopping)
+            self._section.showRunning(self._state)
         else:
-            self._section.showIdle(self._whatIsMissing(source), resumes=continues)
+            self._section.showIdle(problem or self._whatIsMissing(source), resumes=continues)
         self._section.showCurve(self._table(), finished)
 
     def _choose(self, name: str, value: str) -> None:
         # The parameter node's event refreshes the panel.
         setattr(self._getParameters(), name, value)
 
-    def _readRecipes(self, chosen: str) -> None:
-        """The shipped recipes and, behind them, files that were chosen."""
+    def _readRecipes(self, chosen: str) -> str:
+        """Know the shipped recipes and the chosen file; why they cannot be shown, '' if they can."""
         try:
             if not self._recipes:
                 with slicer.util.WaitCursor():
                     self._recipes = self._trainer.recipes()
-            if chosen and chosen not in {row["id"] for row in self._recipes}:
-                self._recipes.append({**self._trainer.recipe(chosen), "id": chosen})
-        except (SegDLError, ImportError) as error:
-            text = wording.errorText(error) if isinstance(error, SegDLError) else str(error)
-            self._section.showMessage(text, error=True)
+        except SegDLError as error:
+            return wording.errorText(error)
+        except ImportError:
+            return _("Install the missing Python packages first.")
+        with contextlib.suppress(SegDLError):
+            self._learn(chosen)  # A file that a saved scene names may be gone.
+        return ""
+
+    def _learn(self, recipe: str) -> None:
+        """Put a recipe's file behind the shipped ones; raises SegDLError when it is none."""
+        if recipe and recipe not in {row["id"] for row in self._recipes}:
+            self._recipes.append({**self._trainer.recipe(recipe), "id": recipe})
+
+    def _onRecipe(self, recipe: str) -> None:
+        try:
+            self._learn(recipe)
+        except SegDLError as error:
+            self._onError(error)
+        else:
+            self._choose("trainRecipe", recipe)
 
     def _sources(self, recipe: str) -> list[str]:
         own = any(row["ownData"] for row in self._recipes if row["id"] == recipe)
@@ -92,7 +116,7 @@ class TrainPart:
         source = parameters.trainSource
         if source not in self._sources(parameters.trainRecipe):
             source = FILES
-        self._stopping = False
+        self._state = TRAINING
         self._section.showMessage(_("Starting..."))
         self.said.emit(_("Training: {recipe}").format(recipe=parameters.trainRecipe))
         try:
@@ -116,7 +140,7 @@ class TrainPart:
         self.refresh()
 
     def _onStop(self) -> None:
-        self._stopping = True
+        self._state = STOPPING
         self._section.showMessage(_("Stopping after this step..."))
         self._trainer.stop()
         self.refresh()
@@ -124,7 +148,7 @@ class TrainPart:
     def _onProgress(
         self, fraction: float, stage: str, secondsLeft: float | None, details: Mapping[str, Any]
     ) -> None:
-        if not self._stopping:
+        if self._state == TRAINING:
             self._section.showProgress(fraction, wording.trainingText(fraction, stage, secondsLeft, details))
 
     def _onFinished(self, folder: Path) -> None:
@@ -134,6 +158,7 @@ class TrainPart:
         self._say(wording.errorText(error), error=not isinstance(error, Cancelled))
 
     def _onInstall(self) -> None:
+        self._state = INSTALLING
         self._section.showMessage(_("Checking the model..."))
         try:
             self._trainer.install(
@@ -152,7 +177,6 @@ class TrainPart:
         self._say(_("The model is in the list as '{name}'.").format(name=identifier))
 
     def _say(self, text: str, *, error: bool = False) -> None:
-        self._stopping = False
         self.said.emit(text)
         self.refresh()
         self._section.showMessage(text, error=error)

@@ -13,6 +13,7 @@ from SegDLLib.panel.run_section import ERROR_STYLE
 from SegDLLib.signals import Signal
 
 FILES, SCENE, OWN = "files", "scene", "own"
+TRAINING, STOPPING, INSTALLING = "training", "stopping", "installing"
 
 
 class TrainSection:
@@ -106,12 +107,13 @@ class TrainSection:
             self.showMessage(hint)
             self._hinting = bool(hint)
 
-    def showRunning(self, *, stopping: bool = False) -> None:
+    def showRunning(self, state: str = TRAINING) -> None:
+        """``state``: TRAINING, which can be stopped, STOPPING or INSTALLING."""
         ui = self._ui
         self._running = True
         self._setChoicesEnabled(False)
-        ui.trainButton.setText(_("Stopping...") if stopping else _("Stop training"))
-        ui.trainButton.setEnabled(not stopping)
+        ui.trainButton.setText(_stateName(state))
+        ui.trainButton.setEnabled(state == TRAINING)
         ui.trainButton.setToolTip(_("End after the current step with a checkpoint, to go on later."))
         ui.trainInstallButton.setEnabled(False)
 
@@ -152,6 +154,14 @@ class TrainSection:
 
     def _onClicked(self) -> None:
         (self.stopClicked if self._running else self.startClicked).emit()
+
+
+def _stateName(state: str) -> str:
+    return {
+        TRAINING: _("Stop training"),
+        STOPPING: _("Stopping..."),
+        INSTALLING: _("Installing..."),
+    }[state]
 
 
 def _sourceName(source: str) -> str:

@@ -107,6 +107,21 @@ def test_the_section_says_what_to_choose(panel, place):
     assert ui.trainStatusLabel.text == ""
 
 
+def test_a_file_that_is_no_recipe_is_named(panel, place, monkeypatch):
+    import host
+    import qt
+
+    choose(panel, place)
+    (place / "other.json").write_text("{}")
+    chosen = iter([str(place / "other.json"), ""])
+    monkeypatch.setattr(qt.QFileDialog.host_class, "getOpenFileName", lambda *words: next(chosen))
+    host.click(panel.ui.trainRecipeButton)
+    assert "other.json is no recipe" in panel.ui.trainStatusLabel.text
+    assert panel.ui.trainRecipeSelector.currentText == "tiny.json"
+    host.click(panel.ui.trainRecipeButton)
+    assert panel.ui.trainRecipeSelector.currentText == "tiny.json"
+
+
 def test_start_and_stop_leave_a_checkpoint(panel, place, tmp_path):
     import host
 
