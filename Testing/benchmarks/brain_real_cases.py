@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +58,10 @@ CASES = (
 
 
 def measure(case: RealCase, folder: Path, model: str, pictures: Path | None) -> dict[str, Any]:
-    """One row: Dice of each region, volumes in ml, seconds."""
+    """One row: Dice of each region, volumes in ml."""
     images = {key: read_image(path, modality="MR") for key, path in case.paths(folder).items()}
     truth = np.rint(read_image(folder / case.name / case.labels).array).astype(np.uint8)
-    started = time.perf_counter()
     result = segment(images, model, SegmentOptions(samples=0))
-    seconds = time.perf_counter() - started
     found = result.labels.array
     ml = result.labels.grid.voxel_ml
     multiclass = len(load_model(model).card.labels) > 1
@@ -77,7 +74,6 @@ def measure(case: RealCase, folder: Path, model: str, pictures: Path | None) -> 
     row["tumour_ml"] = round(float((truth > 0).sum() * ml), 1)
     row["found_ml"] = round(float((found > 0).sum() * ml), 1)
     row["outside_ml"] = round(float(((found > 0) & (truth == 0)).sum() * ml), 1)
-    row["seconds"] = round(seconds, 1)
     if pictures:
         draw(case, images, truth, found, pictures, model)
     return row

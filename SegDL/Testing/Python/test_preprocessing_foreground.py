@@ -12,7 +12,7 @@ STEPS = [{"step": "foreground_mask"}]
 def brain(grid=None, background=0.0, box=(slice(3, 9),) * 3):
     grid = grid or Grid((12, 12, 12), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
     array = np.full(grid.shape, background, np.float32)
-    array[box] = np.random.default_rng(0).normal(size=array[box].shape)
+    array[box] = np.random.default_rng(0).normal(50, 5, size=array[box].shape)
     return Image(array, grid, modality="MR")
 
 
@@ -21,6 +21,13 @@ def test_the_background_may_have_any_value(background):
     case = run_steps(PreparedCase({"FLAIR": brain(background=background)}, "FLAIR"), STEPS)
     mask = case.masks["brain"].array
     assert mask.sum() == 6**3 and mask[3:9, 3:9, 3:9].all()
+
+
+def test_a_background_that_is_even_but_for_smoothing_counts_as_one():
+    image = brain()
+    tails = image.array + np.random.default_rng(1).normal(0, 1e-6, image.array.shape).astype(np.float32)
+    case = run_steps(PreparedCase({"FLAIR": image.with_array(tails)}, "FLAIR"), STEPS)
+    assert case.masks["brain"].array.sum() == 6**3
 
 
 def test_the_mask_joins_the_inputs_on_the_reference_grid():
