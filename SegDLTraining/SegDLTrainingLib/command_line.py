@@ -24,6 +24,7 @@ from SegDLTrainingLib.recipes import list_recipes
 from SegDLTrainingLib.restoration import command_line as restoration
 from SegDLTrainingLib.semi_supervised import command_line as semi_supervised
 from SegDLTrainingLib.svcca import command_line as svcca
+from SegDLTrainingLib.uncertainty import command_line as uncertainty
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     report_text = "put finished trainings beside the figures of the reports"
     report_command.add_arguments(_command(commands, "report", report_command.run, report_text))
     analysis.add_arguments(_command(commands, "analyse", analysis.run, "gather figures by group, or masks"))
+    spread_text = "judge the uncertainty of a model by the errors that it points at"
+    uncertainty.add_arguments(_command(commands, "evaluate-uncertainty", uncertainty.run, spread_text))
     svcca.add_arguments(_command(commands, "svcca", svcca.run, "compare what layers of networks represent"))
     return parser
 

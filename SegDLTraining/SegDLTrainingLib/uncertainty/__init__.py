@@ -1,0 +1,1 @@
+"""How well the uncertainty of a model tells where it is wrong (report 004)."""
