@@ -51,7 +51,7 @@ def requirements() -> list[Requirement]:
 
 def missing() -> list[Requirement]:
     """Packages that are absent or too old; torch is not asked for where another Python runs the engine."""
-    from SegDLLib.protocol_process import PYTHON_VARIABLE
+    from SegDLLib.python_command import PYTHON_VARIABLE
 
     elsewhere = {"torch"} if os.environ.get(PYTHON_VARIABLE) else set()
     return [wanted for wanted in requirements() if wanted.name not in elsewhere and not wanted.fulfilled]

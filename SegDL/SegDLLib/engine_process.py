@@ -5,7 +5,6 @@ A crash costs the job, never the scene; the next command starts a new worker.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +12,9 @@ from typing import Any
 import qt
 from SegDLEngine.errors import SegDLError
 
-from SegDLLib.protocol_process import (
-    MODULE_FOLDER,
-    PYTHON_VARIABLE,
-    ProtocolProcess,
-    howItEnded,
-    pythonCommand,
-)
+from SegDLLib.process_end import howItEnded, missingPackage
+from SegDLLib.protocol_process import ProtocolProcess
+from SegDLLib.python_command import MODULE_FOLDER, pythonCommand
 from SegDLLib.signals import Signal
 
 # Code of the error when the worker ended by itself without a fault, as it does when it is idle for long.
@@ -50,9 +45,8 @@ class EngineProcess(ProtocolProcess):
     def send(self, command: Mapping[str, Any]) -> None:
         """Give the worker one command; starts it when it does not run.  Raises SegDLError if it cannot."""
         if not self.running:
-            own = self._command is None and not os.environ.get(PYTHON_VARIABLE)
             program = self._command or [*pythonCommand(), "-m", "SegDLEngine", "worker"]
-            self._start(program, [MODULE_FOLDER], own=own)
+            self._start(program, [MODULE_FOLDER])
         if not self._write(command):
             raise SegDLError("The engine does not take commands.", hint="Run again.", code="engine")
 
@@ -86,7 +80,7 @@ class EngineProcess(ProtocolProcess):
         super()._drop()
 
     def _onUnexpectedEnd(self, exitCode: int, crashed: bool) -> None:
-        self.ended.emit(self._missingPackage() or self._deathReport(exitCode, crashed))
+        self.ended.emit(missingPackage(list(self.tail)) or self._deathReport(exitCode, crashed))
 
     def _deathReport(self, exitCode: int, crashed: bool) -> SegDLError:
         tail = "\n".join(self.tail)

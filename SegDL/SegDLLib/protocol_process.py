@@ -6,9 +6,6 @@ everything they started.
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,32 +17,13 @@ from SegDLEngine import protocol
 from SegDLEngine.errors import SegDLError
 
 from SegDLLib.process_tree import killTree
+from SegDLLib.python_command import MODULE_FOLDER, isSlicersOwn, pythonVariables
 from SegDLLib.signals import Signal
 from SegDLLib.text_lines import TextLines
-
-MODULE_FOLDER = Path(__file__).resolve().parents[1]
-
-# Another Python that has torch may be named here; by default it is Slicer's own.
-PYTHON_VARIABLE = "SEGDL_PYTHON"
 
 TAIL_LINES = 50
 END_MS = 2000
 _START_MS = 10000
-
-
-def pythonCommand() -> list[str]:
-    """The Python to run the engine with; raises SegDLError where there is none.
-
-    ``sys.executable`` is not asked: inside Slicer it may be empty or the application itself.
-    """
-    chosen = os.environ.get(PYTHON_VARIABLE) or shutil.which("PythonSlicer")
-    if not chosen:
-        raise SegDLError(
-            "Slicer's Python (PythonSlicer) was not found on the PATH.",
-            hint=f"Start Slicer by its launcher, or name a Python with torch in {PYTHON_VARIABLE}.",
-            code="no_python",
-        )
-    return [chosen]
 
 
 class ProtocolProcess:
@@ -118,18 +96,15 @@ class ProtocolProcess:
     def _onUnexpectedEnd(self, exitCode: int, crashed: bool) -> None:
         raise NotImplementedError
 
-    def _start(self, command: Sequence[str], folders: Sequence[Path], *, own: bool) -> None:
-        """Start a program that finds the packages in ``folders``; raises SegDLError if it cannot.
-
-        ``own``: it is Slicer's Python; another one must not see Slicer's libraries.
-        """
+    def _start(self, command: Sequence[str], folders: Sequence[Path]) -> None:
+        """Start a program that finds the packages in ``folders``; raises SegDLError if it cannot."""
         program, *arguments = command
         self._out, self._err = TextLines(), TextLines()
         self.tail.clear()
         self._expected = False
         # The application owns the object, so that PythonQt never deletes it inside one of its own signals.
         process = qt.QProcess(slicer.app)
-        process.setProcessEnvironment(_environment(folders, own))
+        process.setProcessEnvironment(_environment(folders))
         process.setWorkingDirectory(str(MODULE_FOLDER))
         process.connect("readyReadStandardOutput()", self._read)
         process.connect("readyReadStandardError()", self._read)
@@ -188,32 +163,14 @@ class ProtocolProcess:
         if process is not None:
             process.deleteLater()
 
-    def _missingPackage(self) -> SegDLError | None:
-        """The error of a Python that lacks a package, if the last words say so."""
-        tail = "\n".join(self.tail)
-        missing = re.search(r"No module named '([\w.]+)'", tail)
-        if missing is None:
-            return None
-        return SegDLError(
-            f"The engine's Python lacks the package '{missing.group(1)}'.",
-            hint="Install the missing packages in the panel.",
-            code="dependency",
-            detail=tail,
-        )
 
-
-def howItEnded(exitCode: int, crashed: bool) -> str:
-    return "was ended by the system or crashed" if crashed else f"ended with code {exitCode}"
-
-
-def _environment(folders: Sequence[Path], own: bool):
+def _environment(folders: Sequence[Path]):
     """The child's environment: this one's plus the folders; Slicer's own stays as it is."""
-    if own or not hasattr(slicer.app, "startupEnvironment"):
+    if isSlicersOwn() or not hasattr(slicer.app, "startupEnvironment"):
         environment = qt.QProcessEnvironment.systemEnvironment()
     else:
         environment = slicer.app.startupEnvironment()
-    path = [*map(str, folders), environment.value("PYTHONPATH", "")]
-    environment.insert("PYTHONPATH", os.pathsep.join(folder for folder in path if folder))
-    environment.insert("PYTHONUNBUFFERED", "1")
-    environment.insert("PYTHONIOENCODING", "utf-8")
+    inherited = environment.value("PYTHONPATH", "")
+    for name, value in pythonVariables(folders, inherited).items():
+        environment.insert(name, value)
     return environment

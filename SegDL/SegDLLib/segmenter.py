@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from SegDLEngine.errors import SegDLError
 
+from SegDLLib.python_command import pythonCommand
 from SegDLLib.request import makeRequest
 from SegDLLib.results import TABLE_ROLE, UNCERTAINTY_ROLE, ResultNodes
 from SegDLLib.signals import Relay
@@ -160,8 +162,7 @@ class Segmenter:
 def _canStartEngine() -> bool:
     """True where Qt and a Python for the engine exist; a bare MRML host has neither."""
     try:
-        from SegDLLib.protocol_process import pythonCommand
-
+        importlib.import_module("qt")
         return bool(pythonCommand())
     except (ImportError, SegDLError):
         return False

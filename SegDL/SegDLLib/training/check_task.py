@@ -1,4 +1,4 @@
-"""The check of the data before a training, in a process of its own because it reads every case."""
+"""The check of data by itself, in a process of its own because it reads every case."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from SegDLEngine.errors import InputError, SegDLError
+from SegDLEngine.errors import SegDLError
 
 from SegDLLib.training.task import ProcessTask
-from SegDLLib.training.training_process import TrainingProcess
 
 
 class CheckTask(ProcessTask):
@@ -22,7 +21,7 @@ class CheckTask(ProcessTask):
     Fails when there are no cases at all; problems of cases are in the report.
     """
 
-    def __init__(self, process: TrainingProcess, recipe: str, data: Path, splits: str = ""):
+    def __init__(self, process: Any, recipe: str, data: Path, splits: str = ""):
         super().__init__(process)
         self._recipe, self._data, self._splits = recipe, data, splits
         self._folder = Path(tempfile.mkdtemp(prefix="SegDL-", dir=slicer.app.temporaryPath))
@@ -45,18 +44,3 @@ class CheckTask(ProcessTask):
         if self._report is not None and not self.stopping:
             return self._report
         return super()._outcome(error)
-
-
-def problemTexts(report: dict[str, Any], severity: str) -> list[str]:
-    """The problems of one severity ("error" or "warning") as sentences that begin with the case."""
-    found = [problem for problem in report["problems"] if problem["severity"] == severity]
-    return [": ".join(filter(None, (problem["case"], problem["text"]))) for problem in found]
-
-
-def requireUsable(report: dict[str, Any]) -> None:
-    """Raise InputError that names the first of the problems which prevent training."""
-    errors = problemTexts(report, "error")
-    if errors:
-        more = f" Further problems: {len(errors) - 1}, see the log." if len(errors) > 1 else ""
-        first = next(problem for problem in report["problems"] if problem["severity"] == "error")
-        raise InputError(errors[0] + more, hint=first["hint"], code="data")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import qt
 from SegDLEngine.errors import Cancelled, SegDLError
 from SegDLEngine.models.card import ModelCard
 
@@ -23,15 +24,15 @@ class ExportTask(Task):
         self._card, self._folder = card, folder
         self._found = SceneCases()
         self._entries: list = []
-        self._turns = qt.QTimer()
-        self._turns.connect("timeout()", self.turn)
+        self._turns = _timer(self.turn)
 
     def start(self) -> None:
         self._found = findCases(self._card)
         for text in (*self._found.leftOut, *self._found.notes):
             self.warned.emit(text)
         self.active = True
-        self._turns.start(0)
+        if self._turns is not None:
+            self._turns.start(0)
 
     def stop(self) -> None:
         if self.active:
@@ -40,7 +41,8 @@ class ExportTask(Task):
 
     def discard(self) -> None:
         self.active = False
-        self._turns.stop()
+        if self._turns is not None:
+            self._turns.stop()
 
     def turn(self) -> None:
         """Export one case, or write the manifest behind the last one."""
@@ -69,3 +71,14 @@ class ExportTask(Task):
         manifest = write_manifest(CaseList("manifest", self._entries), self._folder / MANIFEST)
         self.discard()
         self._end(None, manifest)
+
+
+def _timer(slot: Callable[[], None]) -> Any:
+    """A timer that calls ``slot``; None without Qt, where only a script that waits takes turns."""
+    try:
+        import qt
+    except ImportError:
+        return None
+    timer = qt.QTimer()
+    timer.connect("timeout()", slot)
+    return timer

@@ -17,7 +17,6 @@ from SegDLEngine.models.catalogue import Model, list_models
 from SegDLEngine.models.package import read_card
 
 from SegDLLib.training.task import ProcessTask
-from SegDLLib.training.training_process import TrainingProcess
 
 
 class InstallTask(ProcessTask):
@@ -27,7 +26,7 @@ class InstallTask(ProcessTask):
     folder, unless that is what an earlier training into this folder was listed under.
     """
 
-    def __init__(self, process: TrainingProcess, package: Path):
+    def __init__(self, process: Any, package: Path):
         super().__init__(process)
         self._package = package
         self._folder: Path | None = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SegDLEngine.errors import Cancelled, SegDLError
 
 from SegDLLib.signals import Signal
-from SegDLLib.training.training_process import TrainingProcess
+
+if TYPE_CHECKING:
+    from SegDLLib.training.plain_process import PlainProcess
+    from SegDLLib.training.training_process import TrainingProcess
 
 _WAIT_MS = 200
 
@@ -71,11 +74,11 @@ class Task:
 
 
 class ProcessTask(Task):
-    """One command in a TrainingProcess; a subclass says which, and what its end means."""
+    """One command in a process beside the application; a subclass says which, and what its end means."""
 
     stoppable = False
 
-    def __init__(self, process: TrainingProcess):
+    def __init__(self, process: TrainingProcess | PlainProcess):
         super().__init__()
         self._process = process
         self._deadline: float | None = None

@@ -34,11 +34,16 @@ class Trainer:
 
     @property
     def process(self):
-        """The TrainingProcess, made when first needed."""
+        """The process of trainings, made when first needed; without Qt it works only in blocking calls."""
         if self._process is None:
-            from SegDLLib.training.training_process import TrainingProcess
+            try:
+                from SegDLLib.training.training_process import TrainingProcess
 
-            self._process = TrainingProcess()
+                self._process = TrainingProcess()
+            except ModuleNotFoundError:
+                from SegDLLib.training.plain_process import PlainProcess
+
+                self._process = PlainProcess()
         return self._process
 
     def recipes(self) -> list[dict[str, Any]]:
@@ -62,7 +67,6 @@ class Trainer:
         data: str | Path | None = None,
         *,
         scene: bool = False,
-        check: bool = True,
         device: str = "auto",
         epochs: int | None = None,
         arguments: Sequence[Any] = (),
@@ -78,8 +82,8 @@ class Trainer:
         ``onProgress(fraction, stage, secondsLeft, event)``: 0..1, name, seconds or None, what else is known.
 
         ``data``: folder or manifest; ``scene``: the segmentations of the open scene instead, written beside
-        ``output``; neither: the recipe's generated cases.  ``check``: read all cases before a new training.
-        ``device``: auto, cpu, cuda:<n>; ``arguments``: further ones of ``segdl-train fit``.
+        ``output``; neither: the recipe's generated cases.  ``device``: auto, cpu, cuda:<n>; ``arguments``:
+        further ones of ``segdl-train fit``.
         """
         from SegDLLib.training.training_job import TrainingJob, TrainingRequest
 
@@ -93,7 +97,6 @@ class Trainer:
             _absolute(output),
             _absolute(data) if data is not None else None,
             scene,
-            check,
             tuple(words),
         )
         job = TrainingJob(self.process, request)
@@ -171,6 +174,8 @@ class Trainer:
     def _run(self, task, blocking=True, onProgress=None, onFinished=None, onError=None):
         if self.busy:
             raise SegDLError("A training is running.", hint="Wait for its end or stop it.", code="busy")
+        if not blocking and self.process.worksOnlyWhileWaited:
+            raise SegDLError("Without Qt a training blocks.", hint="Use blocking=True.")
         if onFinished is not None:
             task.finished.connect(onFinished)
         if onError is not None:

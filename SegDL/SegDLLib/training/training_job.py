@@ -1,4 +1,4 @@
-"""One training from the scene or a folder to a model package: export, check, fit, and its curve."""
+"""One training from the scene or a folder to a model package: export, fit, and its curve."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from SegDLEngine.models.card import ModelCard
 
 from SegDLLib.signals import Signal
 from SegDLLib.training import curve_nodes
-from SegDLLib.training.check_task import CheckTask, problemTexts, requireUsable
 from SegDLLib.training.export_task import MANIFEST, ExportTask
 from SegDLLib.training.package_path import makeImportable
 from SegDLLib.training.task import ProcessTask, Task
-from SegDLLib.training.training_process import TrainingProcess
 
 # Share of the bar.
-_WEIGHTS = {"export": 0.02, "check": 0.05, "fit": 0.93}
+_WEIGHTS = {"export": 0.02, "fit": 0.98}
 _DATA_SUFFIX = "-data"
 
 
@@ -31,7 +29,7 @@ _DATA_SUFFIX = "-data"
 class TrainingRequest:
     """``recipe``: name or file; ``output``: folder of the package, beside which checkpoint and exported cases
     are kept; ``data``: folder or manifest, None for the recipe's own; ``scene``: the cases of the open scene
-    instead; ``check``: read all cases first; ``arguments``: further ones of ``segdl-train fit``.
+    instead; ``arguments``: further ones of ``segdl-train fit``.
     """
 
     recipe: str
@@ -39,7 +37,6 @@ class TrainingRequest:
     output: Path
     data: Path | None = None
     scene: bool = False
-    check: bool = True
     arguments: tuple[str, ...] = ()
 
     @property
@@ -69,7 +66,7 @@ class TrainingJob(Task):
     ``stop`` ends the training after its step, with a checkpoint; the same request goes on from there.
     """
 
-    def __init__(self, process: TrainingProcess, request: TrainingRequest):
+    def __init__(self, process: Any, request: TrainingRequest):
         super().__init__()
         self.tableMade = Signal()
         self.request = request
@@ -107,7 +104,7 @@ class TrainingJob(Task):
             part.discard()
 
     def _plan(self) -> Sequence[tuple[str, Callable[[], Task]]]:
-        """What there is to do; a training that goes on has its cases, and they were checked."""
+        """What there is to do; a training of the scene that goes on has its cases."""
         request = self.request
         resumes, manifest = request.resumes, request.dataFolder / MANIFEST
         parts: list[tuple[str, Callable[[], Task]]] = []
@@ -115,13 +112,7 @@ class TrainingJob(Task):
             self._data = manifest
         elif request.scene:
             parts.append(("export", lambda: ExportTask(request.card, request.dataFolder)))
-        if (request.scene or request.data) and request.check and not resumes:
-            parts.append(("check", lambda: CheckTask(self._process, request.recipe, self._existingData())))
         return [*parts, ("fit", lambda: _FitTask(self._process, request, self._data))]
-
-    def _existingData(self) -> Path:
-        assert self._data is not None
-        return self._data
 
     def _next(self) -> None:
         name, make = self._parts.popleft()
@@ -143,22 +134,12 @@ class TrainingJob(Task):
             if name == "fit":
                 self._finish(None, self.request.output)
                 return
-            if name == "export":
-                self._data = result
-            else:
-                self._takeReport(result)
+            self._data = result
             if self.stopping:
                 raise Cancelled("Stopped.")
             self._next()
         except SegDLError as error:
             self._finish(error)
-
-    def _takeReport(self, report: dict[str, Any]) -> None:
-        for text in problemTexts(report, "warning"):
-            self.warned.emit(text)
-        for text in problemTexts(report, "error"):
-            self.logged.emit(text)
-        requireUsable(report)
 
     def _onProgress(
         self, fraction: float, stage: str, secondsLeft: float | None, details: Mapping[str, Any]
@@ -200,7 +181,7 @@ class _FitTask(ProcessTask):
 
     stoppable = True
 
-    def __init__(self, process: TrainingProcess, request: TrainingRequest, data: Path | None):
+    def __init__(self, process: Any, request: TrainingRequest, data: Path | None):
         super().__init__(process)
         self.rowCame = Signal()
         self._request, self._data = request, data
