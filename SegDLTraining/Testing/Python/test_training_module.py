@@ -36,15 +36,16 @@ def test_the_self_test_of_the_module_passes(module):
 
 
 def test_what_cannot_start_says_why(module, tmp_path):
-    import SegDLTraining
     from SegDLEngine.errors import InputError
+
+    import SegDLTraining
 
     logic = SegDLTraining.SegDLTrainingLogic()
     with pytest.raises(InputError, match="no recipe 'nothing-like-it'"):
         logic.train("nothing-like-it", tmp_path / "out")
     with pytest.raises(InputError, match="'000-baseline-unet3d' needs cases"):
         logic.train("000-baseline-unet3d", tmp_path / "out")
-    with pytest.raises(InputError, match="scene.*has no segmentation"):
+    with pytest.raises(InputError, match=r"scene.*has no segmentation"):
         logic.train("lung-tumor-unet2d", tmp_path / "out", scene=True)
     assert not logic.trainer.busy
     assert not list(tmp_path.iterdir())
