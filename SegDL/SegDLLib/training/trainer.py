@@ -47,11 +47,13 @@ class Trainer:
         return self._process
 
     def recipes(self) -> list[dict[str, Any]]:
-        """One row for each shipped recipe: id, title, report, ``ownData`` (it generates its cases itself)."""
+        """One row for each shipped recipe of a segmentation: id, title, report, ``ownData`` (it generates its
+        cases itself).
+        """
         makeImportable()
-        from SegDLTrainingLib.recipes import list_recipes
+        from SegDLTrainingLib.recipes import SEGMENTATION, list_recipes
 
-        return [_row(recipe) for recipe in list_recipes()]
+        return [_row(recipe) for recipe in list_recipes() if recipe.task == SEGMENTATION]
 
     def recipe(self, recipe: str | Path) -> dict[str, Any]:
         """The row of one recipe, a shipped one or a file; raises InputError."""

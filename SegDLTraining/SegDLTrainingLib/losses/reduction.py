@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -28,9 +31,22 @@ class _SumOverProcesses(torch.autograd.Function):
         return whole
 
 
+_whole_batch = ContextVar("whole_batch", default=True)
+
+
+@contextlib.contextmanager
+def own_rows_only() -> Iterator[None]:
+    """Losses within are those of this process's rows, such as one loss for each patch."""
+    before = _whole_batch.set(False)
+    try:
+        yield
+    finally:
+        _whole_batch.reset(before)
+
+
 def over_batch(sums: torch.Tensor) -> torch.Tensor:
     """Sums over this process's rows, completed by those of the others while training."""
-    shared = distributed.is_available() and distributed.is_initialized()
+    shared = _whole_batch.get() and distributed.is_available() and distributed.is_initialized()
     if shared and sums.requires_grad and distributed.get_world_size() > 1:
         return _SumOverProcesses.apply(sums)
     return sums

@@ -11,6 +11,7 @@ from SegDLEngine.networks.network import Network
 from torch.nn.functional import pad
 
 from SegDLTrainingLib.draws import seed_of
+from SegDLTrainingLib.losses.reduction import own_rows_only
 from SegDLTrainingLib.losses.registry import build_loss
 from SegDLTrainingLib.segmentation import Segmentation
 from SegDLTrainingLib.semi_supervised.labelling import PseudoLabelled
@@ -88,7 +89,8 @@ class SemiSupervised:
         targets, masks, weights, taught = aims
         labelled, pseudo, others = logits.split(len(targets))
         pseudo = self._cropped(pseudo)
-        each = [self._loss(pseudo[n : n + 1], masks[n : n + 1], int(epoch)) for n in range(len(masks))]
+        with own_rows_only():
+            each = [self._loss(pseudo[n : n + 1], masks[n : n + 1], int(epoch)) for n in range(len(masks))]
         with torch.no_grad(), self._precision.autocast():
             teaching = self._teacher(taught)
         agreement = consistency(
