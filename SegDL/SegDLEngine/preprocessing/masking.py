@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import SimpleITK
 
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.image import Image
+from SegDLEngine.images.smoothing import gaussian
 from SegDLEngine.preprocessing.grid import Outside, value_for
 from SegDLEngine.preprocessing.registry import PreparedCase, step
 
@@ -64,20 +64,13 @@ def mask_between(
             f"Step 'mask_between': there is no input '{chosen}'.", hint=f"Inputs: {', '.join(case.images)}."
         )
     image = case.images[chosen]
-    values = image.array.astype(np.float32) if smooth_mm <= 0 else _smoothed(image, smooth_mm)
+    values = gaussian(image.array, image.grid, smooth_mm)
     inside = np.ones(values.shape, dtype=bool)
     if low is not None:
         inside &= values >= low
     if high is not None:
         inside &= values <= high
     return case.with_mask(name, Image(inside.astype(np.uint8), image.grid))
-
-
-def _smoothed(image: Image, sigma_mm: float) -> np.ndarray:
-    volume = SimpleITK.GetImageFromArray(image.array.astype(np.float32))
-    volume.SetSpacing(image.grid.spacing)
-    smoothed = SimpleITK.DiscreteGaussian(volume, [sigma_mm**2] * 3, 16, 0.01, True)
-    return SimpleITK.GetArrayFromImage(smoothed)
 
 
 def _filled(array: np.ndarray, where: np.ndarray, value: float) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
+from SegDLEngine.images.smoothing import gaussian
 from SegDLEngine.inference.postprocessing import check_postprocessing, postprocess
 from SegDLEngine.preprocessing.registry import PreparedCase, run_steps
 
@@ -38,6 +39,20 @@ def test_smoothing_keeps_single_bright_voxels_out():
     step = {"step": "mask_between", "name": "blood", "low": 130}
     assert run_steps(case, [step]).masks["blood"].array.sum() == 1
     assert not run_steps(case, [{**step, "smooth_mm": 2.0}]).masks["blood"].array.any()
+
+
+def test_a_gaussian_keeps_constants_and_sums_and_has_its_width():
+    grid = Grid((41, 41, 21), (1.0, 1.0, 2.0))
+    constant = gaussian(np.full(grid.shape, 7.0, np.float32), grid, 3.0)
+    assert np.allclose(constant, 7, atol=1e-4)
+    point = np.zeros(grid.shape, np.float32)
+    point[10, 20, 20] = 1
+    smooth = gaussian(point, grid, 3.0)
+    assert smooth.sum() == pytest.approx(1, abs=1e-3)
+    for axis, spacing in ((0, 2.0), (2, 1.0)):
+        profile = smooth.sum(axis=tuple({0, 1, 2} - {axis}))
+        at = (np.arange(len(profile)) - len(profile) // 2) * spacing
+        assert np.sqrt((profile * at**2).sum()) == pytest.approx(3.0, rel=0.06)
 
 
 def test_an_unknown_input_is_named():
