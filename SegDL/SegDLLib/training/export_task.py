@@ -28,8 +28,6 @@ class ExportTask(Task):
 
     def start(self) -> None:
         self._found = findCases(self._card)
-        for text in (*self._found.leftOut, *self._found.notes):
-            self.warned.emit(text)
         self.active = True
         if self._turns is not None:
             self._turns.start(0)
@@ -64,6 +62,9 @@ class ExportTask(Task):
 
         cases = self._found.cases
         done = len(self._entries)
+        if not done:
+            for text in (*self._found.leftOut, *self._found.notes):
+                self.warned.emit(text)
         if done < len(cases):
             self._entries.append(exportCase(cases[done], self._card, self._folder))
             self.progressed.emit((done + 1) / len(cases), "exporting", None, {})

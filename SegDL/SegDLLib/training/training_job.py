@@ -61,7 +61,7 @@ class TrainingRequest:
 
 
 class TrainingJob(Task):
-    """Result: the folder of the model package.  ``tableMade(node)``: the curve has its table in the scene.
+    """Result: the folder of the model package.  ``tableMade(node)``: the curve has got its table.
 
     ``stop`` ends the training after its step, with a checkpoint; the same request goes on from there.
     """
@@ -125,7 +125,8 @@ class TrainingJob(Task):
         part.finished.connect(lambda result: self._onPartDone(name, result))
         if isinstance(part, _FitTask):
             part.rowCame.connect(self._onRow)
-            self._makeTable()
+            for row in self._earlierRows():
+                self._onRow(row)
         part.start()
 
     def _onPartDone(self, name: str, result: Any) -> None:
@@ -146,13 +147,6 @@ class TrainingJob(Task):
     ) -> None:
         self.progressed.emit(self._before + self._weight * fraction, stage, secondsLeft, details)
 
-    def _makeTable(self) -> None:
-        name = f"{self.request.output.name} training"
-        self._table = curve_nodes.makeCurves(str(self.request.output), name)
-        for row in self._earlierRows():
-            self._onRow(row)
-        self.tableMade.emit(self._table)
-
     def _earlierRows(self) -> list[dict[str, Any]]:
         """The epochs before a training that goes on."""
         makeImportable()
@@ -167,6 +161,10 @@ class TrainingJob(Task):
             return []  # The training itself judges its files; the curve begins where it goes on.
 
     def _onRow(self, row: Mapping[str, Any]) -> None:
+        if self._table is None and not self.stopping:
+            name = f"{self.request.output.name} training"
+            self._table = curve_nodes.makeCurves(str(self.request.output), name)
+            self.tableMade.emit(self._table)
         # The scene may have been closed meanwhile; the training does not need it.
         if self._table is not None and slicer.mrmlScene.IsNodePresent(self._table):
             curve_nodes.setRow(self._table, row)
