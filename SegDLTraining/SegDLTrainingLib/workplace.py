@@ -17,7 +17,7 @@ from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import Machine
 from SegDLTrainingLib.places import working_folder
 from SegDLTrainingLib.processes import joined
-from SegDLTrainingLib.recipes import SEGMENTATION, Recipe
+from SegDLTrainingLib.recipes import RESTORATION, Recipe
 from SegDLTrainingLib.sources import load_part
 from SegDLTrainingLib.volumes import PreparedVolume
 
@@ -50,7 +50,7 @@ class Workplace:
         weights = {own_check.STAGE: 0.02, "validation cases": 0.02, "training cases": 0.15, "training": 0.81}
         self.reporter.stages(weights)
         with self.first_alone():
-            own = recipe["data"]["source"] == "manifest" and recipe.task == SEGMENTATION
+            own = recipe["data"]["source"] == "manifest" and recipe.task != RESTORATION
             if own and self.machine.processes.first:
                 own_check.check_own_cases(recipe, self.cache, self.workers, self.reporter)
             return {part: self.part(recipe, part) for part in ("validation", "training")}

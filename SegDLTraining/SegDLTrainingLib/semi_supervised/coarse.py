@@ -29,6 +29,7 @@ from SegDLTrainingLib.user_cases import case_job
 class CoarseCase:
     """``make(argument)`` gives the case, ``model`` its coarse segmentation; ``value`` is the card's label."""
 
+    name: str
     make: Callable[[Any], PreparedCase]
     argument: Any
     model: str
@@ -60,8 +61,9 @@ def unlabelled_jobs(
     jobs = []
     for job in plain:
         case = CoarseCase(
-            job.make, job.argument, model, device, settings.components, settings.minimum_voxels, value
-        )
+            job.name, job.make, job.argument, model, device, settings.components, settings.minimum_voxels,
+            value,
+        )  # fmt: skip
         key = digest([job.key, sha256, settings.components, settings.minimum_voxels])
         jobs.append(Job(job.name, f"coarse-{key}", segment_coarsely, case, job.patient))
     return jobs
@@ -71,6 +73,11 @@ def segment_coarsely(wanted: CoarseCase) -> PreparedCase:
     """The case with the largest components of its coarse segmentation, any label, as labels."""
     case = wanted.make(wanted.argument)
     options = SegmentOptions(samples=0, device=wanted.device)
-    found = segment(case.images, wanted.model, options).labels
+    try:
+        found = segment(case.images, wanted.model, options).labels
+    except InputError as error:
+        raise InputError(
+            f"The coarse model cannot segment '{wanted.name}': {error.text}", hint=error.hint
+        ) from error
     mask = largest_components(found.array > 0, wanted.components, wanted.minimum_voxels)
     return replace(case, labels=Image(mask.astype(np.uint8) * np.uint8(wanted.value), found.grid))

@@ -38,7 +38,7 @@ EXPERIMENTS = {
     "003": [
         "003-unet-scratch-10-40", "003-unet-scratch-40-10", "003-unet-decoder-10-40",
         "003-unet-decoder-40-10", "003-unet-all", "003-attention-scratch", "003-attention-decoder",
-        "003-attention-all",
+        "003-attention-all", "003-genesis-restoration", "003-pretrain-lung-tumour", "003-semi-supervised",
     ],
     "004": ["004-res-unet2d"],
 }  # fmt: skip
