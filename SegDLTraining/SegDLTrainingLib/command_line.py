@@ -20,7 +20,7 @@ from SegDLTrainingLib import combine, cross_validation_command, fit_command, rep
 from SegDLTrainingLib.analysis import command_line as analysis
 from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
 from SegDLTrainingLib.progress import StopRequests, sink_of
-from SegDLTrainingLib.recipes import list_recipes
+from SegDLTrainingLib.recipes import COMMANDS, list_recipes
 from SegDLTrainingLib.restoration import command_line as restoration
 from SegDLTrainingLib.semi_supervised import command_line as semi_supervised
 from SegDLTrainingLib.svcca import command_line as svcca
@@ -107,6 +107,7 @@ def _command(
 def _recipes(arguments: argparse.Namespace, reporter: Reporter) -> None:
     for recipe in list_recipes():
         row = {key: recipe[key] for key in ("id", "title", "report")}
+        row["command"] = COMMANDS[recipe.task]
         print(json.dumps(row) if arguments.json else f"{row['id']:28} report {row['report']}  {row['title']}")
 
 
