@@ -28,7 +28,7 @@ from SegDLTrainingLib.checkpoint import (
 from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.initialisation import set_output_bias
 from SegDLTrainingLib.phase import Phase
-from SegDLTrainingLib.precision import Precision
+from SegDLTrainingLib.precision import Precision, usable_kind
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.processes import Processes
 from SegDLTrainingLib.recipes import Recipe
@@ -173,7 +173,7 @@ class _Fit:
             position.kept = {}
         recipe = self._recipes[position.phase]
         machine = self._machine
-        precision = Precision(recipe["training"].get("mixed_precision", "bfloat16"), machine.device)
+        precision = Precision(self._precision_of(recipe), machine.device)
         setting = Setting(recipe, self._network, *self._cases, precision, machine.device, machine.processes)
         phase = Phase(setting, self._make_task, machine.loaders, self._reporter)
         self._average = phase.task.average
@@ -183,6 +183,16 @@ class _Fit:
             phase.optimiser.load_state_dict(checkpoint.optimiser())
             phase.precision.restore(checkpoint.extra["scaler"])
         return phase
+
+    def _precision_of(self, recipe: Recipe) -> str:
+        asked = recipe["training"].get("mixed_precision", "bfloat16")
+        patch = recipe["sampling"].get("patch", ())
+        kind = usable_kind(asked, self._machine.device, self._network, patch)
+        if kind != asked:
+            self._reporter.warning(
+                "precision", f"{asked} is not safe for this network and patch on a CPU; float32 is used."
+            )
+        return kind
 
     def _epoch(self) -> None:
         position, phase = self._position, self._phase

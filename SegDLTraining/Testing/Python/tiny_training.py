@@ -11,7 +11,7 @@ from SegDLEngine.images.writing import write_image
 from SegDLTrainingLib.recipes import Recipe, load_recipe
 from SegDLTrainingLib.volumes import PreparedVolume
 
-TINY_NETWORK = {"in_channels": 5, "filters": 4, "depth": 3, "dropout": 0.1, "normalisation": "batch"}
+TINY_NETWORK = {"in_channels": 7, "filters": 4, "depth": 3, "dropout": 0.1, "normalisation": "batch"}
 SMALLEST_NETWORK = {"in_channels": 1, "filters": 2, "depth": 2, "dropout": 0.1, "normalisation": "batch"}
 
 
