@@ -1,4 +1,4 @@
-"""The check before a training on the user's cases: all faults at once, by name, before anything is prepared."""
+"""The check before a training on the user's cases: all faults at once, by name, before any preparation."""
 
 import shutil
 from pathlib import Path
