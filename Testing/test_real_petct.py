@@ -40,6 +40,9 @@ def test_sts_003_is_found_although_ct_and_pet_lie_on_different_grids(tmp_path):
     tumour = read_labels(folder / "CT_mask.nii.gz").array > 0
     assert dice(found.labels.array > 0, tumour) > 0.65
     assert report["lesions"][0]["volume_ml"] == pytest.approx(74, rel=0.3)
+    # The hottest voxel of this crop lies in the tumour, and resampling does not lower it.
+    assert report["lesions"][0]["suv_max"] == pytest.approx(read_image(pet).array.max(), rel=1e-6)
+    assert 2 < report["lesions"][0]["suv_mean"] < report["lesions"][0]["suv_max"]
     uncertainty = read_image(spread)
     assert uncertainty.grid.matches(grid, 1e-6)
     assert 0 < uncertainty.array.max() <= 0.5

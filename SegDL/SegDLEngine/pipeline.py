@@ -20,6 +20,7 @@ from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.identity import identity
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.reading import read_image
+from SegDLEngine.images.resampling import resample
 from SegDLEngine.inference.mirroring import uncertainty_passes
 from SegDLEngine.inference.postprocessing import check_postprocessing, foreground, label_map, postprocess
 from SegDLEngine.inference.prediction import Prediction
@@ -92,7 +93,8 @@ def segment(
     labels = _labels(prediction, view, plan, reference.grid, outside, reporter)
     volumes = _maps(prediction, view, plan, reference.grid, outside, reporter, keep)
     names = {label["value"]: label["name"] for label in card.labels}
-    lesions = lesion_table(labels, names, intensity, volumes.get("std"))
+    suv = _suv(case_in_units, reference.grid)
+    lesions = lesion_table(labels, names, intensity, volumes.get("std"), suv)
     reporter.progress("postprocessing", 1.0)
 
     provenance = {
@@ -109,6 +111,17 @@ def segment(
         "duration_s": round(time.monotonic() - clock, 3),
     }
     return Result(labels, volumes, lesions, card.data, provenance, reporter.warnings[earlier_warnings:])
+
+
+def _suv(case: PreparedCase, grid: Grid) -> Image | None:
+    """The case's PET in SUV on ``grid``; each voxel has the value of the PET voxel that it lies in.
+
+    Interpolation would lower the maximum of a lesion.
+    """
+    for image in case.images.values():
+        if image.unit == "SUV":
+            return image if image.grid.matches(grid) else resample(image, grid, interpolation="nearest")
+    return None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ COLUMNS = (
     Column("mean", float, "Mean intensity"),
     Column("minimum", float, "Minimum intensity"),
     Column("maximum", float, "Maximum intensity"),
+    Column("suv_mean", float, "SUVmean"),
+    Column("suv_max", float, "SUVmax"),
     Column("mean_uncertainty", float, "Mean uncertainty"),
     Column("centroid_r", float, "Centroid R", "mm"),
     Column("centroid_a", float, "Centroid A", "mm"),

@@ -133,5 +133,5 @@ def print_summary(outcome: dict[str, Any]) -> None:
         noun = "lesion" if len(lesions) == 1 else "lesions"
         print(f"{label['name']}: {len(lesions)} {noun}, {label['volume_ml']:.1f} ml")
     for name, path in outcome["files"].items():
-        print(f"{name:<13}{path}")
+        print(f"{name:<19}{path}")
     print(f"{duration(outcome['seconds'])}. Research software, not for clinical use.")

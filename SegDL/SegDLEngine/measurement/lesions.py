@@ -34,6 +34,8 @@ COLUMNS = (
     "mean",
     "minimum",
     "maximum",
+    "suv_mean",
+    "suv_max",
     "mean_uncertainty",
     "centroid_ras",
 )
@@ -41,17 +43,21 @@ _CONNECTIVITY: Final = 26
 
 
 def lesion_table(
-    labels: Image, names: Mapping[int, str], intensity: Image, uncertainty: Image | None = None
+    labels: Image,
+    names: Mapping[int, str],
+    intensity: Image,
+    uncertainty: Image | None = None,
+    suv: Image | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of all lesions, by volume descending; the keys are ``COLUMNS``.
 
-    ``names`` by label value; ``intensity`` (in its own unit) and ``uncertainty`` lie on the grid of
-    ``labels``.  ``component`` counts from 1 within a label; without uncertainty its mean is None.
+    ``names`` by label value; ``intensity`` (in its own unit), ``uncertainty`` and ``suv`` lie on the grid of
+    ``labels``.  ``component`` counts from 1 within a label; without uncertainty or SUV theirs are None.
     """
     rows = []
     for value, name in names.items():
         lesions = [
-            _row(lesion, box, labels.grid, intensity, uncertainty)
+            _row(lesion, box, labels.grid, intensity, uncertainty, suv)
             for lesion, box in _components(labels, value)
         ]
         lesions.sort(key=lambda row: -row["voxels"])
@@ -81,9 +87,11 @@ def _components(labels: Image, value: int) -> Iterator[tuple[np.ndarray, tuple[s
 
 
 def _row(
-    lesion: np.ndarray, box: tuple[slice, ...], grid: Grid, intensity: Image, uncertainty: Image | None
-) -> dict[str, Any]:
+    lesion: np.ndarray, box: tuple[slice, ...], grid: Grid, intensity: Image, uncertainty: Image | None,
+    suv: Image | None,
+) -> dict[str, Any]:  # fmt: skip
     values = intensity.array[box][lesion]
+    uptake = None if suv is None else suv.array[box][lesion]
     voxels = int(lesion.sum())
     first = np.array([box[2].start, box[1].start, box[0].start])
     centre = np.argwhere(lesion)[:, ::-1].mean(axis=0) + first
@@ -97,6 +105,8 @@ def _row(
         "mean": float(values.mean(dtype=float)),
         "minimum": float(values.min()),
         "maximum": float(values.max()),
+        "suv_mean": None if uptake is None else float(uptake.mean(dtype=float)),
+        "suv_max": None if uptake is None else float(uptake.max()),
         "mean_uncertainty": None if uncertainty is None else float(uncertainty.array[box][lesion].mean()),
         "centroid_ras": [float(right), float(anterior), float(superior)],
     }

@@ -11,12 +11,10 @@ from slicer.i18n import tr as _
 from SegDLLib.signals import Signal
 
 _ROW_HEIGHT = 22
-_NUMBERS = (
-    ("volume_ml", "{:.2f}"),
-    ("long_axis_mm", "{:.1f}"),
-    ("mean", "{:.0f}"),
-    ("mean_uncertainty", "{:.3f}"),
-)
+_SIZES = (("volume_ml", "{:.2f}"), ("long_axis_mm", "{:.1f}"))
+_INTENSITY, _UPTAKE = ("mean", "{:.0f}"), ("suv_max", "{:.1f}")
+_UNCERTAINTY = ("mean_uncertainty", "{:.3f}")
+_COLUMN_COUNT = 1 + len(_SIZES) + 2
 
 
 class ResultsSection:
@@ -27,8 +25,8 @@ class ResultsSection:
         self.resultChosen, self.lesionClicked = Signal(), Signal()
         self.show3DChosen, self.editClicked = Signal(), Signal()
         table = ui.lesionTable
-        table.setColumnCount(1 + len(_NUMBERS))
-        self._showHeadings("")
+        table.setColumnCount(_COLUMN_COUNT)
+        self._showHeadings("", uptake=False)
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
@@ -55,20 +53,24 @@ class ResultsSection:
         ui.segmentsTable.setVisible(node is not None)
         if ui.segmentsTable.segmentationNode() is not node:
             ui.segmentsTable.setSegmentationNode(node)
-        self._showHeadings(unit)
-        self._fill(lesions)
+        # With PET the uptake says more than the mean of the reference image.
+        uptake = any(lesion.get("suv_max") is not None for lesion in lesions)
+        self._showHeadings(unit, uptake)
+        self._fill(lesions, (*_SIZES, _UPTAKE if uptake else _INTENSITY, _UNCERTAINTY))
 
-    def _showHeadings(self, unit: str) -> None:
-        mean = _("Mean [{unit}]").format(unit=unit) if unit else _("Mean")
-        headings = [_("Lesion"), _("Volume [ml]"), _("Long axis [mm]"), mean, _("Uncertainty")]
+    def _showHeadings(self, unit: str, uptake: bool) -> None:
+        intensity = _("Mean [{unit}]").format(unit=unit) if unit else _("Mean")
+        if uptake:
+            intensity = _("SUVmax")
+        headings = [_("Lesion"), _("Volume [ml]"), _("Long axis [mm]"), intensity, _("Uncertainty")]
         self._ui.lesionTable.setHorizontalHeaderLabels(headings)
 
-    def _fill(self, lesions: Sequence[Mapping[str, Any]]) -> None:
+    def _fill(self, lesions: Sequence[Mapping[str, Any]], numbers: Sequence[tuple[str, str]]) -> None:
         table = self._ui.lesionTable
         table.setRowCount(len(lesions))
         for row, lesion in enumerate(lesions):
             texts = [f"{lesion['name']} {lesion['component']}"]
-            texts += [_number(lesion.get(key), form) for key, form in _NUMBERS]
+            texts += [_number(lesion.get(key), form) for key, form in numbers]
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 if column:

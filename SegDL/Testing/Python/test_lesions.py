@@ -135,6 +135,18 @@ def test_table_of_two_lesions():
     assert first["centroid_ras"] == pytest.approx([-9.5, -14.5, 2.0])
 
 
+def test_uptake_of_a_lesion():
+    labels = np.zeros(UNIT.shape, np.uint8)
+    labels[1:4, 10:20, 5:15] = 1
+    suv = np.where(labels, 4.0, 30.0).astype(np.float32)
+    suv[2, 12, 7] = 9.5
+    row = lesion_table(Image(labels, UNIT), {1: "T"}, Image(labels, UNIT), None, Image(suv, UNIT))[0]
+    assert row["suv_max"] == pytest.approx(9.5)
+    assert row["suv_mean"] == pytest.approx(4 + 5.5 / 300)
+    without = lesion_table(Image(labels, UNIT), {1: "T"}, Image(labels, UNIT))[0]
+    assert (without["suv_mean"], without["suv_max"]) == (None, None)
+
+
 def test_centroid_on_an_oblique_grid():
     grid = rotated(30, spacing=(0.7, 1.3, 2.5), plane=(1, 2))
     labels = np.zeros(grid.shape, np.uint8)

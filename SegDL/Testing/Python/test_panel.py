@@ -189,6 +189,15 @@ def test_a_click_gives_progress_and_results(panel, volume, tmp_path):
     assert host.screenshot(panel.parent, tmp_path / "panel.png").stat().st_size > 5000
 
 
+def test_lesions_with_uptake_show_their_suv_max(panel, volume):
+    runToEnd(panel, 0)
+    lesions = [{**row, "suv_mean": 3.2, "suv_max": 8.46} for row in panel.panel._lesions()]
+    panel.panel._results.show(panel.panel.parameters.result, lesions, "HU", False)
+    table = panel.ui.lesionTable
+    assert table.horizontalHeaderItem(3).text() == "SUVmax"
+    assert table.item(0, 3).text() == "8.5"
+
+
 def test_a_click_on_a_lesion_centres_the_views(panel, volume):
     import host
     import slicer

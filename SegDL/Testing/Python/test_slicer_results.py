@@ -39,6 +39,8 @@ LESION = {
     "mean": 31.5,
     "minimum": -20.0,
     "maximum": 90.0,
+    "suv_mean": None,
+    "suv_max": None,
     "mean_uncertainty": None,
     "centroid_ras": [10.0, -20.0, 30.0],
 }
