@@ -1,4 +1,4 @@
-"""Where the package SegDLTrainingLib lies, for this process and for its children."""
+"""Where the package SegDLTrainingLib lies, and where a training keeps what, for the Slicer side."""
 
 from __future__ import annotations
 
@@ -33,3 +33,19 @@ def makeImportable() -> None:
     folder = str(trainingFolder())
     if folder not in sys.path:
         sys.path.append(folder)
+
+
+def workingFolder(output: Path) -> Path:
+    """Where the training of the package ``output`` keeps checkpoint and curve."""
+    makeImportable()
+    from SegDLTrainingLib.places import working_folder
+
+    return working_folder(output)
+
+
+def hasCheckpoint(output: Path) -> bool:
+    """True if a training into ``output`` was begun and goes on when it is started again."""
+    makeImportable()
+    from SegDLTrainingLib.places import CHECKPOINT_FILE
+
+    return (workingFolder(output) / CHECKPOINT_FILE).is_file()

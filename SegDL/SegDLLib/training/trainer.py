@@ -11,7 +11,7 @@ from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.models.card import CARD_FILE, ModelCard
 
 from SegDLLib.signals import Relay
-from SegDLLib.training.package_path import makeImportable
+from SegDLLib.training.package_path import hasCheckpoint, makeImportable
 
 Progress = Callable[[float, str, float | None, dict[str, Any]], Any]
 
@@ -134,10 +134,7 @@ class Trainer:
 
     def canContinue(self, output: str | Path) -> bool:
         """True if a training into ``output`` was stopped and goes on when it is started again."""
-        makeImportable()
-        from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
-
-        return (working_folder(_absolute(output)) / CHECKPOINT_FILE).is_file()
+        return hasCheckpoint(_absolute(output))
 
     def isFinished(self, output: str | Path) -> bool:
         """True if ``output`` is a package; a training writes it whole or not at all."""

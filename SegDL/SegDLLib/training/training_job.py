@@ -17,7 +17,7 @@ from SegDLEngine.models.card import ModelCard
 from SegDLLib.signals import Signal
 from SegDLLib.training import curve_nodes
 from SegDLLib.training.export_task import MANIFEST, ExportTask
-from SegDLLib.training.package_path import makeImportable
+from SegDLLib.training.package_path import hasCheckpoint, makeImportable, workingFolder
 from SegDLLib.training.task import ProcessTask, Task
 
 # Share of the bar.
@@ -43,21 +43,6 @@ class TrainingRequest:
     def dataFolder(self) -> Path:
         """Where the cases of the scene are written."""
         return self.output.with_name(self.output.name + _DATA_SUFFIX)
-
-    @property
-    def workingFolder(self) -> Path:
-        makeImportable()
-        from SegDLTrainingLib.places import working_folder
-
-        return working_folder(self.output)
-
-    @property
-    def resumes(self) -> bool:
-        """True if a checkpoint is there, from which the training goes on."""
-        makeImportable()
-        from SegDLTrainingLib.places import CHECKPOINT_FILE
-
-        return (self.workingFolder / CHECKPOINT_FILE).is_file()
 
 
 class TrainingJob(Task):
@@ -106,7 +91,7 @@ class TrainingJob(Task):
     def _plan(self) -> Sequence[tuple[str, Callable[[], Task]]]:
         """What there is to do; a training of the scene that goes on has its cases."""
         request = self.request
-        resumes, manifest = request.resumes, request.dataFolder / MANIFEST
+        resumes, manifest = hasCheckpoint(request.output), request.dataFolder / MANIFEST
         parts: list[tuple[str, Callable[[], Task]]] = []
         if request.scene and resumes and manifest.is_file():
             self._data = manifest
@@ -152,8 +137,8 @@ class TrainingJob(Task):
         makeImportable()
         from SegDLTrainingLib.places import HISTORY_FILE
 
-        path = self.request.workingFolder / HISTORY_FILE
-        if not self.request.resumes:
+        path = workingFolder(self.request.output) / HISTORY_FILE
+        if not hasCheckpoint(self.request.output):
             return []
         try:
             return list(json.loads(path.read_text(encoding="utf-8")))
