@@ -58,9 +58,13 @@ class ErrorsByUncertainty:
             }
 
     def retention(self) -> Iterator[dict[str, float | None]]:
-        """Error rate and Dice of the least uncertain voxels: at least so large a share of all."""
+        """Error rate and Dice of the least uncertain voxels, at least so large a share of all.
+
+        "truth_kept" is the share of the reference among them: with little of it left the Dice says little.
+        """
         voxels = np.cumsum(self._counts["voxels"])
         both, wrong = np.cumsum(self._counts["both"]), np.cumsum(self._wrong)
+        truth = both + np.cumsum(self._counts["missed"])
         for share in KEPT_SHARES:
             last = int(np.searchsorted(voxels, share * voxels[-1] - 1e-6))
             yield {
@@ -68,6 +72,7 @@ class ErrorsByUncertainty:
                 "kept": float(voxels[last] / voxels[-1]),
                 "error_rate": float(wrong[last] / voxels[last]),
                 "dice": _dice(int(both[last]), int(wrong[last])),
+                "truth_kept": float(truth[last] / truth[-1]) if truth[-1] else None,
             }
 
     def area_under_curve(self) -> float | None:

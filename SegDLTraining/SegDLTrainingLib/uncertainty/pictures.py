@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def draw(figures: Mapping[str, LabelFigures], path: Path) -> None:
-    """PNG: error rate by uncertainty, Dice of what is kept, calibration; InputError without matplotlib."""
+    """PNG: error rate by uncertainty and of what is kept, calibration; InputError without matplotlib."""
     plt = pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), dpi=110, layout="constrained")
     errors, kept, calibration = axes
     for label, gathered in figures.items():
         for name, counted in gathered.errors.items():
             _line(errors, counted.bins(), "to", "error_rate", f"{label}, {name}")
-            _line(kept, counted.retention(), "kept", "dice", f"{label}, {name}")
+            _line(kept, counted.retention(), "kept", "error_rate", f"{label}, {name}")
         for kind, bins in gathered.calibration.items():
             _line(calibration, bins.bins(), "mean_probability", "frequency", f"{label}, {kind}")
     calibration.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     errors.set(xlabel="uncertainty / its maximum, up to", ylabel="share of wrong voxels")
-    kept.set(xlabel="share of voxels kept, least uncertain first", ylabel="Dice of these")
+    kept.set(xlabel="share of voxels kept, least uncertain first", ylabel="share of wrong voxels among these")
     calibration.set(xlabel="probability", ylabel="frequency")
     for axis in axes:
         axis.legend(fontsize=7)

@@ -55,7 +55,7 @@ def test_leaving_out_what_is_uncertain_leaves_the_rest():
     rows = {row["wanted"]: row for row in errors.retention()}
     assert rows[1.0]["kept"] == 1 and rows[1.0]["error_rate"] == 0.05
     assert rows[0.95]["kept"] == 0.95 and rows[0.95]["error_rate"] == 0 and rows[0.95]["dice"] == 1
-    assert rows[0.5]["kept"] == 0.5
+    assert rows[0.5]["kept"] == 0.5 and rows[0.5]["truth_kept"] == 0.5
 
 
 def test_calibration_compares_probability_and_frequency():
