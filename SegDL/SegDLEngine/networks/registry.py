@@ -31,9 +31,9 @@ class NetworkEntry:
     variants: tuple[Mapping[str, Any], ...] = field(default=({},))
 
 
-# The network of the shipped model: small enough to train without a GPU; sees four neighbouring slices.
+# The network of the shipped model: small enough to train without a GPU; sees six neighbouring slices.
 LUNG_UNET2D_COMPACT: dict[str, Any] = {
-    "in_channels": 5,
+    "in_channels": 7,
     "filters": 12,
     "max_filters": 144,
     "dropout": 0.2,

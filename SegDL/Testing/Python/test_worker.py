@@ -38,7 +38,7 @@ import os, sys, time
 from SegDLEngine import pipeline
 from SegDLEngine.command_line.main import main
 segment = pipeline.segment
-def slowly(case, model, options, reporter):
+def slowly(case, model, options, reporter, *more, **named):
     path = case["CT"]
     if "noisy" in path:
         print("stray print"); os.write(1, b"stray bytes\\n"); os.system("echo stray child")
@@ -46,7 +46,7 @@ def slowly(case, model, options, reporter):
         time.sleep(0.1)
         if "slow" in path:
             reporter.progress("reading", 0.0)
-    return segment(case, model, options, reporter)
+    return segment(case, model, options, reporter, *more, **named)
 pipeline.segment = slowly
 sys.exit(main(["worker", *sys.argv[1:]]))
 """
