@@ -29,17 +29,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     arguments.stop.watch_file(arguments.output)
     if arguments.progress == "json":
         arguments.stop.watch_stdin()
-    report = cross_validate(
-        recipe,
-        arguments.output,
-        reporter,
-        cache=arguments.cache,
-        device=arguments.device,
-        threads=arguments.threads,
-        workers=arguments.workers,
-        start_from=arguments.start_from,
-        tensorboard=arguments.tensorboard,
-    )
+    report = cross_validate(recipe, arguments.output, reporter, **fit_command.options_of(arguments))
     if not report:
         return
     reporter.emit("result", **report)

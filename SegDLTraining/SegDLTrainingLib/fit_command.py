@@ -77,23 +77,18 @@ def run_training(
     stop.watch_file(working)
     if arguments.progress == "json":
         stop.watch_stdin()
-    report = train(
-        recipe,
-        arguments.output,
-        reporter,
-        cache=arguments.cache,
-        device=arguments.device,
-        threads=arguments.threads,
-        workers=arguments.workers,
-        start_from=arguments.start_from,
-        tensorboard=arguments.tensorboard,
-        **further,
-    )
+    report = train(recipe, arguments.output, reporter, **options_of(arguments), **further)
     if not report:
         return
     reporter.emit("result", **report)
     if arguments.progress != "json":
         print(json.dumps(report))
+
+
+def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of how to train: the options of ``run.train``."""
+    names = ("cache", "device", "threads", "workers", "start_from", "tensorboard")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def recipe_of(arguments: argparse.Namespace, task: str) -> Recipe:

@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "SegDL")]
-
-import numpy as np  # noqa: E402
-from SegDLEngine import Image, load_model, read_image, segment  # noqa: E402
-from SegDLEngine.models.card import CARD_FILE, check_card  # noqa: E402
-from SegDLEngine.options import SegmentOptions  # noqa: E402
+import numpy as np
+from real_cases import data_folder, parser_of, write_json, write_results
+from SegDLEngine import Image, load_model, read_image, segment
+from SegDLEngine.options import SegmentOptions
 
 # Regions by the label values that make them up; BraTS since 2017 has 1 for both 1 and 3.
 REGIONS = {
@@ -123,16 +116,10 @@ def draw(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("models", nargs="+", help="ids or folders")
-    parser.add_argument("--json", type=Path, help="file for the rows")
-    parser.add_argument("--into-card", action="store_true", help="write the rows into the models' cards")
-    parser.add_argument("--pictures", type=Path, help="folder for one picture a case")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SEGDL_TEST_DATA") or ROOT.parent / "shared" / "data") / "brain"
-    if not data.is_dir():
-        print("The real test images are absent; set SEGDL_TEST_DATA to their folder.", file=sys.stderr)
-        return 2
+    data = data_folder("brain")
     everything = {}
     for model in arguments.models:
         rows = [measure(case, data, model, arguments.pictures) for case in CASES]
@@ -141,13 +128,9 @@ def main() -> int:
         for row in rows:
             print("  " + ", ".join(f"{key} {value}" for key, value in row.items()))
         if arguments.into_card:
-            path = load_model(model).folder / CARD_FILE
-            card = json.loads(path.read_text(encoding="utf-8"))
-            card["results"] = rows
-            check_card(card, str(path))
-            path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_results(model, rows)
     if arguments.json:
-        arguments.json.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
+        write_json(everything, arguments.json)
     return 0
 
 

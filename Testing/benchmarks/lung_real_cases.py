@@ -5,23 +5,16 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "SegDL")]
-
-import cc3d  # noqa: E402
-import numpy as np  # noqa: E402
-from SegDLEngine import Image, load_model, read_image, segment  # noqa: E402
-from SegDLEngine.models.card import CARD_FILE, check_card  # noqa: E402
-from SegDLEngine.options import SegmentOptions  # noqa: E402
+import cc3d
+import numpy as np
+from real_cases import data_folder, parser_of, print_rows, write_json, write_results
+from SegDLEngine import Image, read_image, segment
+from SegDLEngine.options import SegmentOptions
 
 
 @dataclass(frozen=True)
@@ -99,28 +92,16 @@ def _draw(case: RealCase, ct: Image, tumour: np.ndarray, found: np.ndarray, fold
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("model", nargs="?", default="lung-tumor-unet2d")
-    parser.add_argument("--json", type=Path, help="file for the rows")
-    parser.add_argument("--into-card", action="store_true", help="write the rows into the model's card")
-    parser.add_argument("--pictures", type=Path, help="folder for one picture a case")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SEGDL_TEST_DATA") or ROOT.parent / "shared" / "data") / "lung"
-    if not data.is_dir():
-        print("The real test images are absent; set SEGDL_TEST_DATA to their folder.", file=sys.stderr)
-        return 2
+    data = data_folder("lung")
     rows = [measure(case, data, arguments.model, arguments.pictures) for case in CASES]
-    print(" ".join(f"{name:>12}" for name in rows[0]))
-    for row in rows:
-        print(" ".join(f"{row[name]!s:>12.12}" for name in row))
+    print_rows(rows)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_json(rows, arguments.json)
     if arguments.into_card:
-        path = load_model(arguments.model).folder / CARD_FILE
-        card = json.loads(path.read_text(encoding="utf-8"))
-        card["results"] = rows
-        check_card(card, str(path))
-        path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_results(arguments.model, rows)
     return 0
 
 

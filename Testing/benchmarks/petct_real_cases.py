@@ -5,24 +5,17 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "SegDL")]
-
-import cc3d  # noqa: E402
-import numpy as np  # noqa: E402
-from SegDLEngine import Image, load_model, read_image, segment  # noqa: E402
-from SegDLEngine.images.resampling import resample  # noqa: E402
-from SegDLEngine.images.rtstruct import read_rtstruct  # noqa: E402
-from SegDLEngine.models.card import CARD_FILE, check_card  # noqa: E402
-from SegDLEngine.options import SegmentOptions  # noqa: E402
+import cc3d
+import numpy as np
+from real_cases import data_folder, parser_of, print_rows, write_json, write_results
+from SegDLEngine import Image, read_image, segment
+from SegDLEngine.images.resampling import resample
+from SegDLEngine.images.rtstruct import read_rtstruct
+from SegDLEngine.options import SegmentOptions
 
 CASES = ("STS_002", "STS_003", "STS_019", "STS_025")
 
@@ -103,30 +96,18 @@ def _draw(name: str, ct: Image, suv: np.ndarray, tumour: np.ndarray, found: np.n
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("model", nargs="?", default="petct-tumor-se-resunet3d-demo")
-    parser.add_argument("--json", type=Path, help="file for the rows")
-    parser.add_argument("--into-card", action="store_true", help="write the rows into the model's card")
-    parser.add_argument("--pictures", type=Path, help="folder for one picture a case")
     parser.add_argument("--precision", default="auto", help="as in segdl segment")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SEGDL_TEST_DATA") or ROOT.parent / "shared" / "data")
-    if not data.is_dir():
-        print("The real test images are absent; set SEGDL_TEST_DATA to their folder.", file=sys.stderr)
-        return 2
+    data = data_folder()
     options = SegmentOptions(samples=0, precision=arguments.precision)
     rows = [measure(name, data, arguments.model, options, arguments.pictures) for name in CASES]
-    print(" ".join(f"{name:>12.12}" for name in rows[0]))
-    for row in rows:
-        print(" ".join(f"{row[name]!s:>12.12}" for name in row))
+    print_rows(rows)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_json(rows, arguments.json)
     if arguments.into_card:
-        path = load_model(arguments.model).folder / CARD_FILE
-        card = json.loads(path.read_text(encoding="utf-8"))
-        card["results"] = rows
-        check_card(card, str(path))
-        path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_results(arguments.model, rows)
     return 0
 
 
