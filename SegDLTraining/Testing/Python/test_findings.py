@@ -4,8 +4,8 @@ Of those recipes everything is kept that the finding is about (network, norm, lo
 width, patch, rate and length are cut so that a comparison takes seconds.
 
 Not shown here: that Jaccard finds the rare class which cross-entropy misses (report 002).  Within 150 steps
-on balls with beads of 0.5 % of the voxels, cross-entropy found clear beads (Dice 0.37) before Jaccard did (0);
-only where one bead of three alike is labelled was Jaccard ahead (0.28 to 0.46 against 0.14 to 0.20).
+on balls with beads of 0.5 % of the voxels, cross-entropy found clear beads (Dice 0.37) before Jaccard did
+(0); only where one bead of three alike is labelled was Jaccard ahead (0.28 to 0.46 against 0.14 to 0.20).
 """
 
 import copy
