@@ -132,6 +132,10 @@ def _written(tmp_path, **changes) -> str:
         ({"traning": {}}, "traning"),
         ({"training": {"epochs": 0, "steps_per_epoch": 1, "keep": "best"}}, "epochs"),
         ({"card": {"from": "no-such-model"}}, "no-such-model"),
+        (
+            {"training": {"epochs": 2, "steps_per_epoch": 1, "keep": "best", "gradiant_clip": 1}},
+            "gradiant_clip",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_refused_with_the_field(tmp_path, changes, words):
