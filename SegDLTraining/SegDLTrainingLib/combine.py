@@ -44,41 +44,21 @@ def combine(folds: Sequence[Sequence[str]], output: str | Path, card: str | None
     from SegDLEngine.models.writing import write_package
 
     from SegDLTrainingLib.recipes import licence_text
+    from SegDLTrainingLib.start import EXTENSION, weights_like
 
     sources = [source for fold in folds for source in fold]
-    packages = [source for source in sources if not source.endswith(".safetensors")]
+    packages = [source for source in sources if not source.endswith(EXTENSION)]
     if card is None and not packages:
         raise InputError("No package gives the card.", hint="Name one with --card.")
     model = load_model(card or packages[0])
     reference = model.build().state_dict()
-    states = [_mean([_state(source, reference) for source in fold]) for fold in folds]
+    hint = "Combine trainings of one recipe, or of recipes with the same network."
+    states = [_mean([weights_like(source, reference, hint) for source in fold]) for fold in folds]
     data = copy.deepcopy(model.card.data)
     data.pop("weights", None)
     data["results"] = []
     data["training"] = {**data.get("training", {}), "combined": [list(map(_name, fold)) for fold in folds]}
     return write_package(states, data, output, licence_file=licence_text())
-
-
-def _state(source: str, reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Weights of a package or file, of the same names and shapes as ``reference``."""
-    if source.endswith(".safetensors"):
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        try:
-            state = load(Path(source).read_bytes())
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"The weights {source} cannot be read: {error}.") from error
-    else:
-        state = load_model(source).build().state_dict()
-    if {name: tensor.shape for name, tensor in state.items()} != {
-        name: tensor.shape for name, tensor in reference.items()
-    }:
-        raise InputError(
-            f"The weights {source} are not those of the card's network.",
-            hint="Combine trainings of one recipe, or of recipes with the same network.",
-        )
-    return state
 
 
 def _mean(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Start:
             state = load(content)
         except OSError as error:
             raise InputError(
-                f"The weights {path} cannot be read: {error.strerror}.", hint="Check --start-from."
+                f"The weights {path} cannot be read: {error.strerror}.", hint="Check the path."
             ) from error
         except (SafetensorError, ValueError, KeyError) as error:
             raise InputError(
@@ -55,3 +55,14 @@ class Start:
             ) from error
         digest = hashlib.sha256(content).hexdigest()
         return cls(path.name, state, None, digest, {"imported": {"files": [path.name]}})
+
+
+def weights_like(
+    source: str | Path, reference: Mapping[str, torch.Tensor], hint: str
+) -> Mapping[str, torch.Tensor]:
+    """Weights of a model, package or file; raises InputError if names or shapes are not ``reference``'s."""
+    state = Start.of(source).state
+    shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (state, reference)]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"The weights {source} are not those of the card's network.", hint=hint)
+    return state

@@ -170,8 +170,9 @@ def predict_slices(
     mirroring = Mirroring.of(settings, network.dimensions, samples)
     reporter.progress("inference", 0.0)
     while True:
-        slices = _Slices(channels, plan, borders, tiles, mask)
-        if plan.body_box is not None:
+        if plan.body_box is None:
+            slices = _Slices(channels, plan, borders, tiles, mask)
+        else:
             slices = _BodySlices(channels, plan, borders, tiles, mask, plan.body_box)
 
         def shrink(tiles: SliceTiles = tiles) -> None:

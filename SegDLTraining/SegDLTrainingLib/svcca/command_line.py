@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Writes the table, then the picture if matplotlib is there."""
+    from SegDLTrainingLib.start import weights_like
     from SegDLTrainingLib.svcca.inputs import network_inputs
     from SegDLTrainingLib.svcca.study import (
         compare_networks,
@@ -62,8 +63,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         result = compare_networks(network, _fitting(other, images), images, reporter, **options)
         title, draw = f"{model.id} (rows), {other.id} (columns)", draw_heat_map
     else:
-        states = {path.stem: _state(path, network) for path in stages_in(arguments.stages)}
         final = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        hint = "Give stages of this model."
+        states = {path.stem: weights_like(path, final, hint) for path in stages_in(arguments.stages)}
         result = compare_training(network, states, final, images, reporter, **options)
         title, draw = f"{model.id} over its training", draw_curves
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -104,19 +106,3 @@ def _case(entries: list[str]) -> dict[str, str]:
         if not name or not path:
             raise InputError(f"--case {name}{path}: this is not NAME=IMAGE.", hint="For example CT=ct.nii.gz")
     return {name: path for name, _, path in pairs}
-
-
-def _state(path: Path, network: Network) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        state = load(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"The weights {path} cannot be read: {error}.") from error
-    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    if {name: tensor.shape for name, tensor in state.items()} != wanted:
-        raise InputError(
-            f"The weights {path} are not those of the model's network.", hint="Give stages of this model."
-        )
-    return state
