@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from SegDLTrainingLib.augmentation.geometry import warp
 from SegDLTrainingLib.augmentation.registry import Pair, augmentation
 from SegDLTrainingLib.draws import Draws
 
@@ -39,12 +40,4 @@ def elastic(
         [cosine, -sine * rows / columns, zero, sine * columns / rows, cosine, zero], dim=1
     ).view(count, 2, 3)
     grid = functional.affine_grid(matrix, [count, 1, rows, columns], align_corners=False) + field
-    grid = grid[chosen]
-    images[chosen] = functional.grid_sample(
-        images[chosen], grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    moved = functional.grid_sample(
-        labels[chosen][:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False
-    )
-    labels[chosen] = moved[:, 0].to(labels.dtype)
-    return images, labels
+    return warp(images, labels, chosen, grid[chosen])

@@ -57,13 +57,21 @@ def affine(
     theta[:, :, :3] = matrix * side[None, None, :] / side[None, :, None]
     theta = theta[chosen]
     grid = functional.affine_grid(theta, [len(theta), 1, *images.shape[2:]], align_corners=False)
+    return warp(images, labels, chosen, grid)
+
+
+def warp(images: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor, grid: torch.Tensor) -> Pair:
+    """The ``chosen`` rows read at the points of ``grid`` (one for each of them), changed in place.
+
+    Images linearly, labels from the nearest voxel; beyond the image its border continues.
+    """
     images[chosen] = functional.grid_sample(
         images[chosen], grid, mode="bilinear", padding_mode="border", align_corners=False
     )
-    turned = functional.grid_sample(
+    moved = functional.grid_sample(
         labels[chosen][:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False
     )
-    labels[chosen] = turned[:, 0].to(labels.dtype)
+    labels[chosen] = moved[:, 0].to(labels.dtype)
     return images, labels
 
 
