@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from SegDLEngine.errors import InputError, SegDLError
 
+from SegDLTrainingLib.identity import Identity
 from SegDLTrainingLib.places import CHECKPOINT_FILE
 
-HEADER = "segdl-checkpoint-1"
+HEADER = "segdl-checkpoint-2"
 
 Tensors = dict[str, torch.Tensor]
 
@@ -85,13 +86,13 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
 
 def save_checkpoint(
     folder: Path,
-    recipe: str,
+    identity: Identity,
     position: Position,
     modules: Mapping[str, torch.nn.Module],
     optimiser: torch.optim.Optimizer,
     extra: Mapping[str, Any],
 ) -> None:
-    """Write the state of ``modules`` (by name) and ``optimiser``; ``recipe`` identifies the training."""
+    """Write the state of ``modules`` (by name) and ``optimiser`` of the training that ``identity`` names."""
     tensors = {
         f"{name}.{key}": tensor
         for name, module in modules.items()
@@ -106,7 +107,7 @@ def save_checkpoint(
             else:
                 numbers.setdefault(str(index), {})[key] = value
     facts = {
-        "recipe": recipe,
+        "identity": identity.facts(),
         "position": asdict(position),
         "groups": state["param_groups"],
         "numbers": numbers,
@@ -115,20 +116,19 @@ def save_checkpoint(
     write_tensors(folder / CHECKPOINT_FILE, tensors, {HEADER: json.dumps(facts)})
 
 
-def load_checkpoint(folder: Path, recipe: str) -> Checkpoint | None:
-    """The checkpoint of ``folder``, None if there is none; raises InputError for one of another recipe."""
+def load_checkpoint(folder: Path, identity: Identity) -> Checkpoint | None:
+    """The checkpoint of ``folder``, None if there is none; raises InputError for one of another training."""
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
     tensors, header = read_tensors(path)
     if HEADER not in header:
-        raise InputError(f"{path} is no checkpoint of this version.", hint="Delete it to start anew.")
-    facts = json.loads(header[HEADER])
-    if facts["recipe"] != recipe:
         raise InputError(
-            f"{path} belongs to another recipe or other cases.",
-            hint="Choose another --output, or delete the folder of that training.",
+            f"{path} is of an earlier version, which did not note what the cases contained.",
+            hint="Begin anew with another --output, or delete this folder.",
         )
+    facts = json.loads(header[HEADER])
+    identity.check(facts["identity"], path)
     return Checkpoint(tensors, facts)
 
 

@@ -21,7 +21,7 @@ from SegDLEngine.protocol import Event, Reporter
 from SegDLTrainingLib.data.splits import Split
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.recipes import Recipe, licence_text
-from SegDLTrainingLib.user_cases import found_cases, splits_of
+from SegDLTrainingLib.user_cases import content_of, found_cases, splits_of
 
 TABLE_FILE, FOLDS_FILE, ENSEMBLE_FOLDER = "folds.csv", "folds.json", "ensemble"
 COLUMNS = ("fold", "split", "training", "validation", "label", "cases", "dice_mean", "dice_median")
@@ -31,29 +31,34 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of the cases and the recipe that trains on it; ``name`` is that of its package."""
+    """One division of the cases and the recipe that trains on it; ``name`` is that of its package.
+
+    ``contents``: hashes of the files of all cases, by name.
+    """
 
     name: str
     split: Split
     recipe: Recipe
+    contents: Mapping[str, Mapping[str, str]]
 
     @property
     def identity(self) -> str:
         """Names what decides about the weights of the fold."""
-        return digest([self.recipe.identity, self.split.parts()])
+        return digest([self.recipe.content, self.split.parts(), self.contents])
 
 
 def folds_of(recipe: Recipe) -> list[Fold]:
     """The divisions of the recipe's split; raises InputError if there is only one."""
-    splits = splits_of(recipe, found_cases(recipe).cases).splits
+    cases = found_cases(recipe).cases
+    splits = splits_of(recipe, cases).splits
     if len(splits) < 2:
         raise InputError(
             f"The recipe '{recipe['id']}' divides the cases only once.",
             hint="Ask for folds with --folds 5, or give --splits with several.",
         )
-    data = recipe["data"]
+    data, contents = recipe["data"], {case.name: content_of(case) for case in cases}
     return [
-        Fold(f"fold-{number}", split, Recipe({**recipe.data, "data": {**data, "fold": split.name}}))
+        Fold(f"fold-{number}", split, Recipe({**recipe.data, "data": {**data, "fold": split.name}}), contents)
         for number, split in enumerate(splits, start=1)
     ]
 

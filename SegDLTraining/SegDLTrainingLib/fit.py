@@ -26,10 +26,10 @@ from SegDLTrainingLib.checkpoint import (
     write_tensors,
 )
 from SegDLTrainingLib.curves import Curves
+from SegDLTrainingLib.identity import Identity
 from SegDLTrainingLib.initialisation import set_output_bias
 from SegDLTrainingLib.phase import Phase
 from SegDLTrainingLib.precision import Precision, usable_kind
-from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.processes import Processes
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.schedules import stagnates, values
@@ -67,6 +67,12 @@ class Machine:
     processes: Processes = field(default_factory=Processes)
     loaders: int = 0
 
+    def facts(self) -> dict[str, Any]:
+        """What decides about rounding and about how a batch is shared."""
+        kind = self.device.partition(":")[0]
+        threads = {"threads": torch.get_num_threads()} if kind == "cpu" else {}
+        return {"device": kind, "processes": self.processes.count, "PyTorch": torch.__version__, **threads}
+
 
 def fit(
     recipe: Recipe,
@@ -78,19 +84,24 @@ def fit(
     initial: Mapping[str, torch.Tensor] | None = None,
     curves: Curves | None = None,
     make_task: TaskMaker = Segmentation,
+    identity: Identity | None = None,
 ) -> FitResult:
     """Train and return the weights; checkpoint, kept weights and curve of the training are in ``folder``.
 
-    A checkpoint of the same recipe and cases in ``folder`` is continued.  ``initial`` weights are where a new
-    training starts, random ones by default.  Raises Cancelled, after writing a checkpoint, when the reporter
-    is told to stop; SegDLError when the loss is no number or the disk is full, keeping the last checkpoint.
-    ``make_task`` says what is trained for; segmentation after the recipe by default.
+    A checkpoint in ``folder`` is continued.  ``initial`` weights are where a new training starts, random ones
+    by default.  Raises InputError when the checkpoint is of another training; Cancelled, after writing a
+    checkpoint, when the reporter is told to stop; SegDLError when the loss is no number or the disk is full,
+    keeping the last checkpoint.
+    ``make_task`` says what is trained for; segmentation after the recipe by default.  ``identity``: that of
+    recipe, cases and initial weights by default.
     """
     machine, folder = machine or Machine(), Path(folder)
     if curves is None and machine.processes.first:
         curves = Curves(folder)
+    if identity is None:
+        identity = Identity.of(recipe, {"training": training, "validation": validation}, initial)
     return _Fit(
-        recipe, training, validation, folder, reporter, machine, initial, curves, make_task
+        recipe, training, validation, folder, reporter, machine, initial, curves, make_task, identity
     ).to_the_end()
 
 
@@ -100,14 +111,14 @@ class _Fit:
     def __init__(
         self, recipe: Recipe, training: Sequence[PreparedVolume], validation: Sequence[PreparedVolume],
         folder: Path, reporter: Reporter, machine: Machine, initial: Mapping[str, torch.Tensor] | None,
-        curves: Curves | None, make_task: TaskMaker,
+        curves: Curves | None, make_task: TaskMaker, identity: Identity,
     ):  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._reporter, self._machine, self._curves = folder, reporter, machine, curves
         self._recipes, self._make_task = recipe.phases, make_task
         self._cases = (training, validation)
-        names = [[volume.name for volume in part] for part in self._cases]
-        self._identity = f"{recipe.identity}-{digest(names)}"
+        self._identity = identity
+        self._checkpoint = load_checkpoint(folder, identity)
         torch.manual_seed(recipe.seed)
         network = recipe.card["network"]
         self._network = build_network(network["name"], network["options"]).to(machine.device)
@@ -120,15 +131,27 @@ class _Fit:
         )
         self._position = Position()
         self._kept: State = {}
-        self._checkpoint = load_checkpoint(folder, self._identity)
         if self._checkpoint is not None:
             self._position = self._checkpoint.position
             self._network.load_state_dict(self._checkpoint.module("network"))
             if self._position.kept_file:
                 self._kept, _ = read_tensors(folder / self._position.kept_file)
+            self._compare_machines(self._checkpoint.extra["machine"])
             reporter.log(f"Continuing after step {self._position.number} of {self._all_steps}.")
         self._saved = self._started = time.monotonic()
         self._number_at_start = self._position.number
+
+    def _compare_machines(self, earlier: Mapping[str, Any]) -> None:
+        """Warn of what makes the weights others than those of a training that was not interrupted."""
+        now = self._machine.facts()
+        both = [key for key in now if key in earlier]
+        changed = [f"{key} {earlier[key]} became {now[key]}" for key in both if earlier[key] != now[key]]
+        if changed:
+            self._reporter.warning(
+                "other_machine",
+                f"This training began elsewhere ({'; '.join(changed)}): it goes on well, but its weights "
+                "will not be bit for bit those of an undisturbed one.",
+            )
 
     def _set_output_bias(self, recipe: Recipe) -> None:
         name = recipe["training"].get("output_bias")
@@ -274,7 +297,8 @@ class _Fit:
             return
         position = self._position
         modules = {"network": self._network, "average": self._average.network}
-        extra = {"averaged": self._average.count, "scaler": self._phase.precision.state()}
+        extra = {"averaged": self._average.count, "scaler": self._phase.precision.state(),
+                 "machine": self._machine.facts()}  # fmt: skip
         save_checkpoint(self._folder, self._identity, position, modules, self._phase.optimiser, extra)
         for path in self._folder.glob(KEPT_FILES):
             if path.name != position.kept_file:

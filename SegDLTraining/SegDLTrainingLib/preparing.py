@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ def prepare(case: PreparedCase, card: Mapping[str, Any], name: str, patient: str
 class Job:
     """A case to prepare: ``make(argument)`` gives it; ``key`` names its folder in the cache.
 
-    ``make`` and ``argument`` travel to other processes, so ``make`` is a function of a module.
+    ``make`` and ``argument`` travel to other processes, so ``make`` is a function of a module.  ``content``:
+    hashes of what the case is made from, by what it is; the key by default.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Job:
     make: Callable[[Any], PreparedCase]
     argument: Any
     patient: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare_all(
@@ -77,7 +79,11 @@ def prepare_all(
         for done, task in enumerate(missing, start=1):
             _prepare_and_store(task)
             reporter.progress(stage, done / len(missing))
-    return load_volumes(folder / job.key for job in jobs)
+    volumes = load_volumes(folder / job.key for job in jobs)
+    return [
+        replace(volume, content={**(job.content or {"content": job.key}), "preparation": folder.name})
+        for volume, job in zip(volumes, jobs, strict=True)
+    ]
 
 
 def _prepare_and_store(task: tuple[Job, Mapping[str, Any], Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sysconfig
 from collections.abc import Mapping
@@ -59,13 +58,13 @@ class Recipe:
         return {"mode": "batches", "batches": -(-slices // batch), **training.get("validation", {})}
 
     @property
-    def identity(self) -> str:
-        """Names everything that decides about the weights; two trainings of one identity can be one."""
+    def content(self) -> dict[str, Any]:
+        """Everything that decides about the weights but the cases themselves: not names, not places."""
         free = ("id", "title", "report", "extends", "schema", "published")
         content = {key: value for key, value in self.data.items() if key not in free}
-        places = ("path", "splits")
+        places = ("path", "splits", "layout")
         content["data"] = {key: value for key, value in self.data["data"].items() if key not in places}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content
 
     def with_data(self, path: str | Path, **settings: str) -> Recipe:
         """The same recipe on the user's cases in ``path``, divided as the recipe's ``data.split`` says.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,18 +22,20 @@ from SegDLTrainingLib.recipes import RESTORATION, Recipe
 
 BLOCK = 1 << 20
 TOLD = 5
+HASH_LENGTH = 16
 
 
 def user_cases(recipe: Recipe, part: str) -> list[Job]:
     """Jobs of one part of ``data.path``, split by ``data.splits`` (a file) or ``data.split`` (a method).
 
-    The cases' folders in the cache are named by the content of their files, so a changed file is prepared
-    again and a moved one is not.  Raises InputError that names the case which cannot be used.
+    They are in the order of their names.  Their folders in the cache are named by the content of their files,
+    so a changed file is prepared again and a moved one is not.  Raises InputError that names the case which
+    cannot be used.
     """
     found = found_cases(recipe)
     split = split_of(recipe, found.cases)
     refuse(check_split(split, found.cases))
-    cases = split.of(found.cases, part)
+    cases = sorted(split.of(found.cases, part), key=lambda case: case.name)
     if recipe.task == RESTORATION:
         cases = [replace(case, labels=None) for case in cases]
         return [case_job(case, recipe) for case in cases]
@@ -80,7 +81,9 @@ def refuse(problems: Sequence[Problem]) -> None:
 
 def case_job(case: CaseEntry, recipe: Recipe) -> Job:
     """What prepares a case for the recipe's card; its labels, if it has any, are read too."""
-    return Job(case.name, _key(case), load, (case, recipe.card), case.patient)
+    content = content_of(case)
+    key = f"{digest(content)}-{digest(case.name)}"
+    return Job(case.name, key, load, (case, recipe.card), case.patient, content)
 
 
 def load(argument: tuple[CaseEntry, Mapping[str, Any]]) -> PreparedCase:
@@ -114,14 +117,12 @@ def splits_of(recipe: Recipe, cases: Sequence[CaseEntry]) -> Splits:
         raise InputError(f"The recipe's data.split: {error}.") from error
 
 
-def _key(case: CaseEntry) -> str:
-    """A name for the content of the case's files and for how they are read."""
-    paths = sorted(case.inputs.items())
-    if case.labels is not None:
-        paths.append(("labels", case.labels))
-    contents = [[name, _sha256(path, case.name)] for name, path in paths]
-    how = [contents, dict(case.label_map) if case.label_map else None, case.region]
-    return f"{digest(json.loads(json.dumps(how)))}-{digest(case.name)}"
+def content_of(case: CaseEntry) -> dict[str, str]:
+    """SHA-256 of the case's files by input and "labels", and of how they are read, shortened."""
+    paths = dict(case.inputs) if case.labels is None else {**case.inputs, "labels": case.labels}
+    content = {name: _sha256(path, case.name) for name, path in sorted(paths.items())}
+    how = [dict(case.label_map) if case.label_map else None, list(case.region) if case.region else None]
+    return {**content, "label map or region": digest(how)}
 
 
 def _sha256(path: str, case: str) -> str:
@@ -140,4 +141,4 @@ def _sha256(path: str, case: str) -> str:
             f"Case '{case}': {error.filename} cannot be read: {error.strerror}.",
             hint="Has the file been moved? Make the manifest again.",
         ) from error
-    return whole.hexdigest()
+    return whole.hexdigest()[:HASH_LENGTH]

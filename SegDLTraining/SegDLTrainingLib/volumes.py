@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ OTHER_FILES = 256
 class PreparedVolume:
     """``image`` float16 (C, k, j, i) as the network sees it; ``labels`` uint8 (k, j, i), values of the card.
 
-    Either array may be a read-only memory map.  ``spacing`` (x, y, z) in mm; ``patient`` groups cases.
+    Either array may be a read-only memory map.  ``spacing`` (x, y, z) in mm; ``patient`` groups cases;
+    ``content``: hashes of what the volume was made from, by what it is; empty for volumes made in memory.
     """
 
     image: np.ndarray
@@ -30,6 +31,7 @@ class PreparedVolume:
     spacing: tuple[float, float, float]
     name: str = ""
     patient: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def voxel_ml(self) -> float:

@@ -14,8 +14,9 @@ from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
+from SegDLTrainingLib.checkpoint import load_checkpoint
 from SegDLTrainingLib.fit import fit
-from SegDLTrainingLib.places import CHECKPOINT_FILE
+from SegDLTrainingLib.identity import Identity
 from SegDLTrainingLib.preparing import digest, prepare_all
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.run import export
@@ -69,12 +70,12 @@ def train_semi_supervised(
         )
         with place.first_alone():
             others = prepare_all(jobs, recipe.card, place.cache, workers, place.reporter, "unlabelled cases")
-        origin = [first.sha256, model.sha256]
+        identity = Identity.of(recipe, {**cases, "unlabelled": others}, initial, coarse_model=model.sha256)
         with place.first_alone():
-            material = _material(recipe, settings, initial, cases["training"], others, place, origin)
+            material = _material(recipe, settings, initial, cases["training"], others, place, identity)
         result = fit(
             recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,
-            initial, place.curves, functools.partial(SemiSupervised, material),
+            initial, place.curves, functools.partial(SemiSupervised, material), identity,
         )  # fmt: skip
         if not place.machine.processes.first:
             return {}
@@ -95,20 +96,15 @@ def train_semi_supervised(
 def _material(
     recipe: Recipe, settings: SemiSupervisedSettings, initial: Mapping[str, torch.Tensor],
     labelled: Sequence[PreparedVolume], unlabelled: Sequence[PreparedVolume], place: Workplace,
-    origin: Sequence[str],
+    identity: Identity,
 ) -> PseudoLabelled:  # fmt: skip
-    """The pseudo-labels that lie in the training's folder, or new ones."""
-    names = [[volume.name for volume in part] for part in (labelled, unlabelled)]
-    key, path = digest([recipe.identity, names, list(origin)]), place.folder / LABELS_FILE
+    """The pseudo-labels that lie in the training's folder, or new ones if no training has used them yet."""
+    key, path = digest(identity.facts()), place.folder / LABELS_FILE
     place.folder.mkdir(parents=True, exist_ok=True)
     material = PseudoLabelled.read(path, key)
     if material is not None:
         return material
-    if (place.folder / CHECKPOINT_FILE).exists():
-        raise InputError(
-            f"{place.folder} holds a training with other cases, another start or another coarse model.",
-            hint="Choose another --output, or delete the folder of that training.",
-        )
+    load_checkpoint(place.folder, identity)
     network = build_network(recipe.card["network"]["name"], recipe.card["network"]["options"])
     network.load_state_dict(initial)
     material = make_pseudo_labels(

@@ -144,17 +144,6 @@ def test_a_loss_that_is_no_number_names_the_case_and_keeps_the_last_checkpoint(u
     check_equal(uninterrupted, whole(smallest_recipe(), tmp_path))
 
 
-def test_a_checkpoint_of_another_recipe_or_of_other_cases_is_refused(tmp_path):
-    with pytest.raises(Cancelled):
-        fit(smallest_recipe(), balls(), balls(2), tmp_path, stopping_after(1))
-    with pytest.raises(InputError, match="another recipe or other cases"):
-        whole(smallest_recipe(seed=7), tmp_path)
-    with pytest.raises(InputError, match="another recipe or other cases"):
-        fit(smallest_recipe(), balls(2), balls(2), tmp_path, Reporter())
-    renamed = smallest_recipe(title="Another title")
-    fit(renamed, balls(), balls(2), tmp_path, Reporter())
-
-
 def test_a_broken_checkpoint_is_named(tmp_path):
     with pytest.raises(Cancelled):
         fit(smallest_recipe(), balls(), balls(2), tmp_path, stopping_after(1))

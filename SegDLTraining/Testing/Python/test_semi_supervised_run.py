@@ -186,7 +186,7 @@ def test_from_cases_to_a_package_and_again_with_the_same_weights(coarse_model, t
 
     write_weights({key: value + 1 for key, value in start_weights().items()}, tmp_path / "start.safetensors")
     assert main(command(tmp_path / "model")) == 2
-    assert "another start or another coarse model" in capsys.readouterr().err
+    assert "the starting weights changed" in capsys.readouterr().err
     given[given.index("--coarse") + 1] = "brain-tumor-res-unet2d-demo"
     assert main(command(tmp_path / "third")) == 2
     assert "coarse model cannot segment 'other3'" in capsys.readouterr().err

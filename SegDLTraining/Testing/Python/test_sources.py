@@ -164,6 +164,6 @@ def test_own_cases_by_folds_and_unknown_methods(tmp_path):
 
 def test_the_identity_of_a_training_does_not_depend_on_where_things_lie(tmp_path):
     recipe = smallest_recipe()
-    assert recipe.with_data("/one/place").identity == recipe.with_data("/another").identity
-    assert recipe.with_data("/one", fold="fold-1").identity != recipe.with_data("/one").identity
+    assert recipe.with_data("/one/place").content == recipe.with_data("/another").content
+    assert recipe.with_data("/one", fold="fold-1").content != recipe.with_data("/one").content
     assert preparing.digest({"b": 1, "a": 2}) == preparing.digest({"a": 2, "b": 1})
