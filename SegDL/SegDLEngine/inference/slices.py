@@ -14,6 +14,7 @@ from SegDLEngine.inference.borders import Borders
 from SegDLEngine.inference.execution import Executor, check_channels, suitable_batch
 from SegDLEngine.inference.mirroring import Mirroring
 from SegDLEngine.inference.prediction import Prediction, result_layers
+from SegDLEngine.inference.restarting import Shrink, begin_again_smaller, sides
 from SegDLEngine.inference.runtime import Runtime
 from SegDLEngine.inference.slice_tiles import SliceTiles
 from SegDLEngine.networks.network import Network
@@ -136,13 +137,6 @@ class _BodySlices(_Slices):
         return self._boxes.box(self._channels[0, k])
 
 
-class _SmallerTiles(Exception):
-    """Memory ran out; begin anew with these tiles."""
-
-    def __init__(self, tiles: SliceTiles):
-        self.tiles = tiles
-
-
 def predict_slices(
     network: Network,
     channels: np.ndarray,
@@ -166,19 +160,10 @@ def predict_slices(
     check_channels(network, len(channels) * len(plan.context))
     borders = Borders.of(settings, len(channels))
     shape = plan.body_box.size[::-1] if plan.body_box is not None else channels.shape[2:]
-    tiles = SliceTiles.of(network, shape, plan.patch)
     mirroring = Mirroring.of(settings, network.dimensions, samples)
     reporter.progress("inference", 0.0)
-    while True:
-        if plan.body_box is None:
-            slices = _Slices(channels, plan, borders, tiles, mask)
-        else:
-            slices = _BodySlices(channels, plan, borders, tiles, mask, plan.body_box)
 
-        def shrink(tiles: SliceTiles = tiles) -> None:
-            if plan.body_box is None:
-                _shrink(network, tiles, reporter)
-
+    def attempt(tiles: SliceTiles, shrink: Shrink) -> dict[str, np.ndarray]:
         executor = Executor(
             network,
             runtime,
@@ -188,11 +173,19 @@ def predict_slices(
             mirroring=mirroring,
             shrink=shrink,
         )
-        try:
-            volumes = _run(executor, slices, plan, samples, seed, reporter, keep)
-            break
-        except _SmallerTiles as smaller:
-            tiles = smaller.tiles
+        if plan.body_box is None:
+            slices = _Slices(channels, plan, borders, tiles, mask)
+        else:
+            slices = _BodySlices(channels, plan, borders, tiles, mask, plan.body_box)
+        return _run(executor, slices, plan, samples, seed, reporter, keep)
+
+    volumes = begin_again_smaller(
+        SliceTiles.of(network, shape, plan.patch),
+        attempt,
+        lambda tiles: tiles.smaller(network) if plan.body_box is None else None,
+        lambda tiles: f"tiles of {sides(tiles.patch)} pixels",
+        reporter,
+    )
     reporter.progress("inference", 1.0)
     return Prediction.of(volumes)
 
@@ -213,15 +206,6 @@ def _run(
             for item, values in zip(batch, getattr(output, name), strict=True):
                 slices.store(item, values, volume)
     return volumes
-
-
-def _shrink(network: Network, tiles: SliceTiles, reporter: Reporter) -> None:
-    """Raise _SmallerTiles with sides about half as long, unless the network takes no smaller ones."""
-    smaller = tiles.smaller(network)
-    if smaller is not None:
-        text = " x ".join(str(side) for side in reversed(smaller.patch))
-        reporter.warning("memory", f"Out of memory; beginning again with tiles of {text} pixels.")
-        raise _SmallerTiles(smaller)
 
 
 def _plan(

@@ -16,6 +16,7 @@ from SegDLEngine.inference.execution import Executor, check_channels, suitable_b
 from SegDLEngine.inference.mirroring import Mirroring
 from SegDLEngine.inference.monte_carlo import foreground_entropy
 from SegDLEngine.inference.prediction import Prediction, result_layers
+from SegDLEngine.inference.restarting import Shrink, begin_again_smaller, sides
 from SegDLEngine.inference.runtime import Runtime
 from SegDLEngine.inference.window_layout import WindowLayout, fit_length
 from SegDLEngine.networks.network import Network
@@ -62,13 +63,6 @@ class WindowSettings:
             )
         i, j, k = (int(side) for side in settings["patch"])
         return cls(patch=(i, j, k), **values)
-
-
-class _SmallerPatch(Exception):
-    """Memory ran out; begin anew with this patch (k, j, i)."""
-
-    def __init__(self, patch: tuple[int, ...]):
-        self.patch = patch
 
 
 class _Windows:
@@ -141,15 +135,9 @@ def predict_windows(
     check_channels(network, len(channels))
     mirroring = Mirroring.of(settings, network.dimensions, samples)
     borders = Borders.of(settings, len(channels))
-    patch = _patch(network, plan, channels.shape[1:])
     reporter.progress("inference", 0.0)
-    while True:
-        windows = _Windows(network, channels, patch, plan, borders, mask)
 
-        def shrink(patch: tuple[int, ...] = patch) -> None:
-            if plan.adapt_patch:
-                _shrink(network, patch, reporter)
-
+    def attempt(patch: tuple[int, ...], shrink: Shrink) -> dict[str, np.ndarray]:
         executor = Executor(
             network,
             runtime,
@@ -159,11 +147,16 @@ def predict_windows(
             mirroring=mirroring,
             shrink=shrink,
         )
-        try:
-            volumes = _run(executor, windows, plan, samples, seed, reporter, keep)
-            break
-        except _SmallerPatch as smaller:
-            patch = smaller.patch
+        windows = _Windows(network, channels, patch, plan, borders, mask)
+        return _run(executor, windows, plan, samples, seed, reporter, keep)
+
+    volumes = begin_again_smaller(
+        _patch(network, plan, channels.shape[1:]),
+        attempt,
+        lambda patch: _smaller(network, patch) if plan.adapt_patch else None,
+        lambda patch: f"windows of {sides(patch)} voxels",
+        reporter,
+    )
     reporter.progress("inference", 1.0)
     return Prediction.of(volumes)
 
@@ -238,8 +231,8 @@ def _patch(network: Network, plan: WindowSettings, size: Sequence[int]) -> tuple
     """The patch (k, j, i) for a volume of ``size``; raises ModelError if the network cannot take it."""
     patch = []
     for side, whole in zip(reversed(plan.patch), size, strict=True):
-        sides = allowed_sides(network, side)
-        if side not in sides:
+        allowed = allowed_sides(network, side)
+        if side not in allowed:
             remainder = f" plus {network.remainder}" if network.remainder else ""
             raise ModelError(
                 f"The model card's inference.patch {list(plan.patch)} does not suit the network.",
@@ -247,13 +240,13 @@ def _patch(network: Network, plan: WindowSettings, size: Sequence[int]) -> tuple
                 f" and more than {2 * network.margin}.",
             )
         margins = 2 * network.margin
-        answered = [length - margins for length in sides]
+        answered = [length - margins for length in allowed]
         patch.append(fit_length(whole, answered, plan.overlap) + margins if plan.adapt_patch else side)
     return tuple(patch)
 
 
-def _shrink(network: Network, patch: tuple[int, ...], reporter: Reporter) -> None:
-    """Raise _SmallerPatch with sides about half as long, unless the patch is too small already."""
+def _smaller(network: Network, patch: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The patch (k, j, i) with sides about half as long; None if it is too small already."""
     smaller = tuple(
         max(
             (length for length in allowed_sides(network, side) if length <= max(side / 2, _LEAST_SIDE)),
@@ -261,7 +254,4 @@ def _shrink(network: Network, patch: tuple[int, ...], reporter: Reporter) -> Non
         )
         for side in patch
     )
-    if smaller != patch:
-        text = " x ".join(str(side) for side in reversed(smaller))
-        reporter.warning("memory", f"Out of memory; beginning again with windows of {text} voxels.")
-        raise _SmallerPatch(smaller)
+    return smaller if smaller != patch else None
