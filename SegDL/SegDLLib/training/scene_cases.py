@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from SegDLLib.training.package_path import makeImportable
 if TYPE_CHECKING:
     from SegDLTrainingLib.data.cases import CaseEntry
 
+Write = Callable[[], object]
+
 _NOWHERE = Grid((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
@@ -34,6 +38,11 @@ class SceneCase:
     segmentation: Any
     inputs: dict[str, Any]
     segments: list[tuple[str, dict[str, Any]]]
+
+    @property
+    def files(self) -> int:
+        """How many files it becomes."""
+        return len(self.inputs) + 1
 
 
 @dataclass
@@ -66,27 +75,31 @@ def findCases(card: ModelCard) -> SceneCases:
     return found
 
 
-def exportCase(case: SceneCase, card: ModelCard, folder: Path) -> CaseEntry:
-    """Write the case into a folder of its own below ``folder``: images as NRRD, labels as .seg.nrrd."""
+def caseFiles(case: SceneCase, card: ModelCard, folder: Path) -> Generator[Write | None, None, CaseEntry]:
+    """The files of the case in a folder of its own below ``folder``: images as NRRD, labels as .seg.nrrd.
+
+    Each step copies from the scene, which is for the main thread.  A step that yields a function has a file
+    complete: the function writes it and may run in any thread.  Raises InputError.
+    """
     from SegDLEngine.images.segmentation_file import write_segmentation
     from SegDLEngine.images.writing import write_image
 
     makeImportable()
     from SegDLTrainingLib.data.cases import CaseEntry
 
-    for node in (case.segmentation, *case.inputs.values()):
-        if not slicer.mrmlScene.IsNodePresent(node):
-            raise InputError(f"'{node.GetName()}' was removed while the scene was exported.")
     place = folder / case.name
-    place.mkdir(parents=True, exist_ok=True)
+    _makeFolder(place)
     entries = {entry["name"]: entry for entry in card.inputs}
     inputs = {}
     for name, node in case.inputs.items():
+        _checkPresent(node)
         image = imageFromVolume(node, modality=entries[name]["modality"], unit=entries[name]["unit"])
-        inputs[name] = str(write_image(image, place / f"{name}.nrrd", compress=False))
-    reference = case.inputs[card.reference]
-    labels = _labels(case, reference)
-    path = write_segmentation(labels, [label for _, label in case.segments], place / "labels.seg.nrrd")
+        path = place / f"{name}.nrrd"
+        inputs[name] = str(path)
+        yield partial(write_image, image, path, compress=False)
+    labels = yield from _labels(case, case.inputs[card.reference])
+    path = place / "labels.seg.nrrd"
+    yield partial(write_segmentation, labels, [label for _, label in case.segments], path)
     return CaseEntry(case.name, case.patient, inputs, str(path))
 
 
@@ -188,17 +201,47 @@ def _patientOf(volume) -> str:
     return ""
 
 
-def _labels(case: SceneCase, reference) -> Image:
-    """The segments on the reference volume's grid as label values; the later label wins."""
+def _labels(case: SceneCase, reference) -> Generator[None, None, Image]:
+    """The segments on the reference volume's grid as label values, one in a step; the later label wins."""
+    segmentation = case.segmentation
+    _checkPresent(reference)
     grid = imageFromVolume(reference).grid
     array = np.zeros(grid.shape, np.uint8)
     for identifier, label in case.segments:
-        if case.segmentation.GetSegmentation().GetSegment(identifier) is None:
-            raise InputError(f"A segment of '{case.segmentation.GetName()}' was removed meanwhile.")
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation, identifier, reference)
+        for node in (segmentation, reference):
+            _checkPresent(node)
+        segment = segmentation.GetSegmentation().GetSegment(identifier)
+        if segment is None:
+            raise InputError(f"A segment of '{segmentation.GetName()}' was removed meanwhile.")
+        try:
+            mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, identifier, reference)
+        except RuntimeError as error:
+            raise InputError(
+                f"The segment '{segment.GetName()}' of '{segmentation.GetName()}' has no binary labelmap.",
+                hint="Create it in the Segmentations module, or remove the segment.",
+                detail=str(error),
+            ) from error
         if mask is not None:
-            array[mask > 0] = int(label["value"])
+            if mask.shape != array.shape:
+                raise InputError(f"'{reference.GetName()}' has changed while the scene was exported.")
+            np.putmask(array, mask, int(label["value"]))
+        yield None
     return Image(array, grid)
+
+
+def _checkPresent(node) -> None:
+    if not slicer.mrmlScene.IsNodePresent(node):
+        raise InputError(f"'{node.GetName()}' was removed while the scene was exported.")
+
+
+def _makeFolder(folder: Path) -> None:
+    """Make it with its parents; raises InputError that says why it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder '{folder}' cannot be made: {error.strerror}.", hint="Choose another model folder."
+        ) from error
 
 
 def _fileName(name: str, taken: set[str]) -> str:

@@ -86,9 +86,19 @@ def study(*volumes, patient="Patient 7"):
 
 
 def export(found, folder, theCard):
-    from SegDLLib.training.scene_cases import exportCase
+    from SegDLLib.training.scene_cases import caseFiles
 
-    return [exportCase(case, theCard, folder) for case in found.cases]
+    def written(case):
+        steps = caseFiles(case, theCard, folder)
+        while True:
+            try:
+                write = next(steps)
+            except StopIteration as end:
+                return end.value
+            if write is not None:
+                write()
+
+    return [written(case) for case in found.cases]
 
 
 def test_what_is_written_is_what_the_scene_shows(scene, tmp_path):
