@@ -19,6 +19,7 @@ from SegDLEngine.models.writing import write_package
 from SegDLEngine.protocol import Event, Reporter
 
 from SegDLTrainingLib.data.splits import Split
+from SegDLTrainingLib.package import ensemble_inference
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.recipes import Recipe, licence_text
 from SegDLTrainingLib.user_cases import content_of, found_cases, splits_of
@@ -207,11 +208,9 @@ def _write_ensemble(
     A card that has another kind of uncertainty keeps it.
     """
     card = copy.deepcopy(recipe.card)
-    inference = card["inference"]
     thresholds = [model.card.data["inference"]["threshold"] for model in models]
-    inference["threshold"] = round(statistics.fmean(thresholds), 4)
-    if inference.get("uncertainty", "none") == "none":
-        inference["uncertainty"] = "ensemble"
+    card["inference"]["threshold"] = round(statistics.fmean(thresholds), 4)
+    card["inference"] = ensemble_inference(card["inference"], len(models))
     free = ("identity", "sha256")
     card["training"] = {
         **card.get("training", {}),

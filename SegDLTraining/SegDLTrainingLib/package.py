@@ -7,9 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from SegDLEngine.models.card import ENSEMBLE
 from SegDLEngine.models.writing import write_package, write_weights
 
-__all__ = ["export_package", "write_weights"]
+__all__ = ["ensemble_inference", "export_package", "write_weights"]
+
+
+def ensemble_inference(inference: Mapping[str, Any], networks: int) -> dict[str, Any]:
+    """The card's ``inference`` for so many networks: several show their spread by default."""
+    kind = inference.get("uncertainty", "none")
+    if networks > 1 and kind == "none":
+        return {**inference, "uncertainty": ENSEMBLE}
+    if networks == 1 and kind == ENSEMBLE:
+        return {**inference, "uncertainty": "none"}
+    return dict(inference)
 
 
 def export_package(

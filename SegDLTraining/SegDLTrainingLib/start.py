@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from SegDLEngine.errors import InputError
 from SegDLEngine.models.catalogue import Model, load_model
+from SegDLEngine.networks.network import Network
 
 EXTENSION = ".safetensors"
 
@@ -32,12 +33,16 @@ class Start:
 
     @classmethod
     def of(cls, source: str | Path | Model) -> Start:
-        """From a model, its id or package, or a file ``.safetensors``; raises InputError or ModelError."""
+        """From a model, its id or package, or a file ``.safetensors``.
+
+        Raises ModelError, and InputError also for an ensemble, of which none is the network to start from.
+        """
         if isinstance(source, (str, Path)) and Path(source).suffix.lower() == EXTENSION:
             return cls._of_file(Path(source))
         model = load_model(source)
         training = model.card.data.get("training", {})
-        return cls(model.id, model.build().state_dict(), model.card.network, model.sha256, training)
+        state = single_network(model).state_dict()
+        return cls(model.id, state, model.card.network, model.sha256, training)
 
     @classmethod
     def _of_file(cls, path: Path) -> Start:
@@ -55,6 +60,17 @@ class Start:
             ) from error
         digest = hashlib.sha256(content).hexdigest()
         return cls(path.name, state, None, digest, {"imported": {"files": [path.name]}})
+
+
+def single_network(model: Model) -> Network:
+    """The network of a model; raises InputError for an ensemble."""
+    files = model.card.weight_files
+    if len(files) > 1:
+        raise InputError(
+            f"The model '{model.id}' is an ensemble of {len(files)} networks where one is wanted.",
+            hint=f"Name one of them: {model.folder / files[0]['file']}, or the package of one fold.",
+        )
+    return model.build()
 
 
 def weights_like(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sum", action="store_true", help="share of the sum of singular values, not of their squares"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--points", type=int, default=10000, help="voxels of all images at most, at which layers are compared"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides which slices, patches and voxels")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
@@ -44,6 +48,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     from SegDLTrainingLib.start import weights_like
     from SegDLTrainingLib.svcca.inputs import network_inputs
     from SegDLTrainingLib.svcca.study import (
+        Sampling,
         compare_networks,
         compare_training,
         draw_curves,
@@ -53,20 +58,23 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
     if not 0 < arguments.variance <= 1:
         raise InputError(f"--variance {arguments.variance} is not within 0 to 1.")
+    for option in ("per_case", "points"):
+        if getattr(arguments, option) < 1:
+            raise InputError(f"--{option.replace('_', '-')} must be at least 1.")
     model = load_model(arguments.model)
     network = _network(model)
     cases = [_case(entries) for entries in arguments.case]
     images = network_inputs(model, network, cases, reporter, arguments.per_case, arguments.seed)
-    options = {"share": arguments.variance, "squared": not arguments.sum}
+    sampling = Sampling(arguments.variance, not arguments.sum, arguments.points, arguments.seed)
     if arguments.other:
         other = load_model(arguments.other)
-        result = compare_networks(network, _fitting(other, images), images, reporter, **options)
+        result = compare_networks(network, _fitting(other, images), images, reporter, sampling)
         title, draw = f"{model.id} (rows), {other.id} (columns)", draw_heat_map
     else:
         final = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         hint = "Give stages of this model."
-        states = {path.stem: weights_like(path, final, hint) for path in stages_in(arguments.stages)}
-        result = compare_training(network, states, final, images, reporter, **options)
+        stages = {path.stem: partial(weights_like, path, final, hint) for path in stages_in(arguments.stages)}
+        result = compare_training(network, stages, final, images, reporter, sampling)
         title, draw = f"{model.id} over its training", draw_curves
     arguments.output.mkdir(parents=True, exist_ok=True)
     table, picture = arguments.output / "svcca.csv", arguments.output / "svcca.png"
@@ -83,7 +91,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 def _network(model: Model) -> Network:
     from SegDLEngine.networks.network import Network
 
-    network = model.build()
+    from SegDLTrainingLib.start import single_network
+
+    network = single_network(model)
     assert isinstance(network, Network)
     return network
 
