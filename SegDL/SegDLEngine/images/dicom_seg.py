@@ -168,15 +168,19 @@ def _common_frame(path: Path, planes: Sequence[_Plane]) -> Frame:
 
 
 def _distance(data: Dataset, heights: np.ndarray, grid: Grid, frame: Frame) -> float:
-    """Distance of neighbouring planes; empty frames may be left out, so the smallest step is one at most."""
+    """Distance of neighbouring planes.
+
+    Empty frames may be left out, so the smallest step is the distance or a multiple of it; the slices of an
+    image may overlap, so their thickness is the distance or more.
+    """
+    limits = [float(np.diff(heights).min())] if len(heights) > 1 else []
     for group in data.get("SharedFunctionalGroupsSequence") or []:
         for item in group.get("PixelMeasuresSequence") or []:
-            stated = item.get("SpacingBetweenSlices") or item.get("SliceThickness")
-            if stated:
-                return float(stated)
-    if len(heights) > 1:
-        return float(np.diff(heights).min())
-    return plane_distance(heights, grid, frame)
+            if item.get("SpacingBetweenSlices"):
+                return float(item.SpacingBetweenSlices)
+            if item.get("SliceThickness"):
+                limits.append(float(item.SliceThickness))
+    return min(limits) if limits else plane_distance(heights, grid, frame)
 
 
 def _threshold(data: Dataset) -> float:

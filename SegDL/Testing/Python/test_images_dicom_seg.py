@@ -57,6 +57,21 @@ def test_onto_a_flipped_and_a_finer_image(tmp_path):
     assert np.array_equal(read_dicom_seg(path, finer)[0].mask, np.kron(first, np.ones((2, 2, 2))) > 0)
 
 
+@pytest.mark.parametrize("thickness", [2.5, 5.0, 7.5])
+def test_overlapping_slices_are_no_further_apart_than_their_steps(tmp_path, thickness):
+    """CT of 5 mm slices every 2.5 mm: the thickness says nothing of where the neighbours lie."""
+    grid = Grid((9, 7, 8), (0.8, 0.7, 2.5), (-20, 30, -100))
+    first = np.zeros(grid.shape, dtype=bool)
+    first[2:6] = np.random.default_rng(3).random((4, 7, 9)) < 0.3
+    path = write_seg(tmp_path / "seg.dcm", grid, {"Tumour": (first, {})})
+    data = pydicom.dcmread(path)
+    measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SliceThickness = thickness
+    del measures.SpacingBetweenSlices
+    data.save_as(path)
+    assert np.array_equal(read_dicom_seg(path, grid)[0].mask, first)
+
+
 def test_fractional_counts_from_half_on(tmp_path):
     grid = Grid((4, 2, 1))
     values = np.array([[[0, 99, 100, 200], [1, 0, 150, 99]]])
