@@ -25,10 +25,11 @@ def is_brats(folder: Path) -> bool:
 
 
 def brats_cases(folder: Path, card: ModelCard) -> tuple[list[CaseEntry], list[Problem]]:
-    """One case for each folder that has sequences, at any depth.
+    """One case for each name with sequences, in folders of their own or in one, at any depth.
 
     The patient of 'BraTS-GLI-00012-001' is 'BraTS-GLI-00012': the last number counts the visits.  A card with
-    a single label gets the whole tumour; one with the values 1, 2 and 4 gets 3 of 2023 as 4.
+    a single label gets the whole tumour; one with the values 1, 2 and 4 gets 3 of 2023 as 4.  The value 4 of
+    2024, a resection cavity, is no tumour and must be mapped by the user.
     """
     cases = []
     for name, files in _folders(folder):
@@ -46,15 +47,14 @@ def brats_cases(folder: Path, card: ModelCard) -> tuple[list[CaseEntry], list[Pr
 def _folders(folder: Path) -> Iterator[tuple[str, dict[str, Path]]]:
     for root, below, names in os.walk(folder):
         below.sort()
-        files: dict[str, Path] = {}
-        case = ""
+        cases: dict[str, dict[str, Path]] = {}
         for name in sorted(names):
             match = _FILE.match(name)
             if match and not name.startswith("."):
-                case = case or match["case"]
-                files[match["what"].lower()] = Path(root) / name
-        if set(files) - {"seg"}:
-            yield case, files
+                cases.setdefault(match["case"], {})[match["what"].lower()] = Path(root) / name
+        for case, files in cases.items():
+            if set(files) - {"seg"}:
+                yield case, files
 
 
 def _patient(case: str) -> str:
@@ -66,7 +66,7 @@ def _label_map(card: ModelCard, modern: bool) -> dict[str, int] | None:
     values = {int(label["value"]) for label in card.labels}
     if len(values) == 1:
         whole = values.pop()
-        return {str(value): whole for value in (1, 2, 3, 4)}
+        return {str(value): whole for value in ((1, 2, 3) if modern else (1, 2, 3, 4))}
     if modern and values >= {1, 2, 4}:
         return {"1": 1, "2": 2, "3": 4}
     return None

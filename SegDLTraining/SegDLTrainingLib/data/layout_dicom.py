@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SegDLEngine.errors import InputError
 from SegDLEngine.images.dicom_files import Series, find_series, is_dicom
 from SegDLEngine.models.card import ModelCard
 
@@ -34,7 +35,12 @@ def dicom_cases(folder: Path, card: ModelCard) -> tuple[list[CaseEntry], list[Pr
     cases: list[CaseEntry] = []
     problems: list[Problem] = []
     for entry in _patients(folder):
-        series, labels = _series_and_labels(entry)
+        try:
+            series, labels = _series_and_labels(entry)
+        except InputError as error:
+            cases.append(CaseEntry(entry.name, entry.name, {}))
+            problems.append(Problem("error", error.code, entry.name, error.text, error.hint))
+            continue
         if not series and not labels:
             continue
         by_input = {name: _fitting(series, card, name) for name in card.input_names}

@@ -34,7 +34,14 @@ def hecktor_cases(folder: Path, card: ModelCard) -> tuple[list[CaseEntry], list[
     nodes = any(int(label["value"]) == 2 for label in card.labels)
     label_map = None if nodes else {"1": int(card.labels[0]["value"]), "2": 0}
     cases = []
-    for name, centre, files in _patients(folder):
+    problems = []
+    for name, centre, copies in _patients(folder):
+        files = {what: paths[0] for what, paths in copies.items()}
+        for paths in copies.values():
+            if len(paths) > 1:
+                text = f"Several files are one: {', '.join(str(path) for path in paths)}."
+                hint = "Give the folder of one of them, or write a manifest."
+                problems.append(Problem("error", "ambiguous", name, text, hint))
         inputs = {}
         for what in ("ct", "pt"):
             target = input_for(card, what)
@@ -53,16 +60,16 @@ def hecktor_cases(folder: Path, card: ModelCard) -> tuple[list[CaseEntry], list[
             )
         )
     known = {case.name.upper() for case in cases}
-    problems = [
+    problems += [
         Problem("warning", "bounding-box", name, f"The table of boxes has '{name}', which has no images.")
         for name in sorted(set(boxes) - known)
     ]
     return cases, problems
 
 
-def _patients(folder: Path) -> Iterator[tuple[str, str, dict[str, Path]]]:
+def _patients(folder: Path) -> Iterator[tuple[str, str, dict[str, list[Path]]]]:
     """Identifier, centre and files of every patient that has an image."""
-    found: dict[str, dict[str, Path]] = {}
+    found: dict[str, dict[str, list[Path]]] = {}
     names: dict[str, tuple[str, str]] = {}
     for root, below, entries in os.walk(folder):
         below.sort()
@@ -73,7 +80,8 @@ def _patients(folder: Path) -> Iterator[tuple[str, str, dict[str, Path]]]:
             # 2022 writes CHUM-001__CT and, for some labels, CHUM_001.
             key = match["id"].upper().replace("_", "-")
             what = (match["what"] or "labels").lower()
-            found.setdefault(key, {})["labels" if what.startswith("gtv") else what] = Path(root) / entry
+            kind = "labels" if what.startswith("gtv") else what
+            found.setdefault(key, {}).setdefault(kind, []).append(Path(root) / entry)
             if what in ("ct", "pt"):
                 names.setdefault(key, (match["id"], match["centre"].upper()))
     for key in sorted(names):

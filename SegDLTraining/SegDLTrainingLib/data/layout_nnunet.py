@@ -16,6 +16,9 @@ from SegDLTrainingLib.data.names import input_for, is_image_file, stem
 
 Found = tuple[list[CaseEntry], list[Problem]]
 
+# The code of the problem that a map of the user's solves.
+LABEL_NAMES = "label-names"
+
 
 def is_nnunet(folder: Path) -> bool:
     images = folder / "imagesTr"
@@ -31,15 +34,21 @@ def nnunet_cases(folder: Path, card: ModelCard) -> Found:
     described = _described(folder)
     channels = _channels(described, card, folder)
     labels = {stem(path.name): path for path in _images(folder / "labelsTr")}
+    label_map, problems = _label_map(described, card)
     inputs: dict[str, dict[str, str]] = {}
     for path in _images(folder / "imagesTr"):
         name, _, channel = stem(path.name).rpartition("_")
         if name and channel.isdigit():
             target = channels.get(int(channel))
             entry = inputs.setdefault(name, {})
-            if target is not None:
+            if target in entry:
+                text = f"'{Path(entry[target]).name}' and '{path.name}' are both the input '{target}'."
+                problems.append(Problem("error", "ambiguous", name, text, "Remove one of them."))
+            elif target is not None:
                 entry[target] = str(path)
-    label_map, problems = _label_map(described, card)
+    for name in sorted(set(labels) - set(inputs)):
+        text = f"'{labels[name].name}' in labelsTr has no image in imagesTr."
+        problems.append(Problem("warning", "no-image", name, text))
     cases = [
         CaseEntry(name, name, paths, str(labels[name]) if name in labels else None, label_map=label_map)
         for name, paths in inputs.items()
@@ -95,6 +104,11 @@ def _channels(described: Mapping[str, Any], card: ModelCard, folder: Path) -> di
             f"{len(card.inputs)} inputs.",
             hint='Add "channel_names", as in {"0": "CT", "1": "PET"}.',
         )
+    if not all(str(number).isdigit() for number in names):
+        raise InputError(
+            f"'{folder / 'dataset.json'}' does not number the channels: {', '.join(map(str, names))}.",
+            hint='As in "channel_names": {"0": "CT", "1": "PET"}.',
+        )
     found = {int(number): input_for(card, str(name)) for number, name in names.items()}
     channels = {number: name for number, name in found.items() if name is not None}
     if not channels and len(names) == len(card.inputs) == 1:
@@ -135,7 +149,7 @@ def _label_map(described: Mapping[str, Any], card: ModelCard) -> tuple[dict[str,
             return None, [
                 Problem(
                     "error",
-                    "label-names",
+                    LABEL_NAMES,
                     "",
                     f"dataset.json: label {value} '{name}' is none of '{card.id}': "
                     + ", ".join(f"{label['value']} {label['name']}" for label in card.labels)

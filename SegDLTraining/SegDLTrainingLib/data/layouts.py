@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from SegDLTrainingLib.data.layout_brats import brats_cases, is_brats
 from SegDLTrainingLib.data.layout_dicom import dicom_cases, is_dicom_tree
 from SegDLTrainingLib.data.layout_folders import folder_cases, is_folders
 from SegDLTrainingLib.data.layout_hecktor import hecktor_cases, is_hecktor
-from SegDLTrainingLib.data.layout_nnunet import is_msd, is_nnunet, msd_cases, nnunet_cases
+from SegDLTrainingLib.data.layout_nnunet import LABEL_NAMES, is_msd, is_nnunet, msd_cases, nnunet_cases
 from SegDLTrainingLib.data.manifest import read_manifest
+from SegDLTrainingLib.data.names import composed
 
 Find = Callable[[Path, ModelCard], tuple[list[CaseEntry], list[Problem]]]
 
@@ -49,8 +51,8 @@ def find_cases(
 ) -> CaseList:
     """The cases of a manifest (.csv, .json) or of a folder in one of the ``LAYOUTS``.
 
-    ``label_map`` replaces what the layout says of labels, see ``CaseEntry``.  Cases that cannot be told are
-    in ``problems``.  Raises InputError when there is nothing to be found at all.
+    ``label_map`` replaces what the layout says of labels, see ``CaseEntry``.  Cases that cannot be told, or
+    have one name, are in ``problems``.  Raises InputError when there is nothing to be found at all.
     """
     path = Path(source).expanduser()
     if not path.exists():
@@ -60,14 +62,38 @@ def find_cases(
     else:
         name = _detected(path) if layout == "auto" else _known(layout)
         cases, problems = LAYOUTS[name].find(path, card)
-        found = CaseList(name, sorted(cases, key=lambda case: case.name), problems)
+        found = CaseList(name, cases, problems)
         if not cases and not problems:
             raise InputError(
                 f"'{path}' has no cases in the layout '{name}' ({LAYOUTS[name].title}).", hint=_hint()
             )
     if label_map:
-        found = replace(found, cases=[replace(case, label_map=dict(label_map)) for case in found.cases])
-    return found
+        found = CaseList(
+            found.layout,
+            [replace(case, label_map=dict(label_map)) for case in found.cases],
+            [problem for problem in found.problems if problem.code != LABEL_NAMES],
+        )
+    return _with_clear_names(found)
+
+
+def _with_clear_names(found: CaseList) -> CaseList:
+    """The cases in order of their names, which are spelled in one way; those with one name are a problem."""
+    cases = [
+        replace(case, name=composed(case.name), patient=composed(case.patient), centre=composed(case.centre))
+        for case in found.cases
+    ]
+    problems = [replace(problem, case=composed(problem.case)) for problem in found.problems]
+    named: dict[str, list[CaseEntry]] = defaultdict(list)
+    for case in cases:
+        named[case.name].append(case)
+    problems += [_one_name(name, several) for name, several in named.items() if len(several) > 1]
+    return CaseList(found.layout, sorted(cases, key=lambda case: case.name), problems)
+
+
+def _one_name(name: str, cases: Sequence[CaseEntry]) -> Problem:
+    places = [next(iter(case.inputs.values()), case.labels or "no file") for case in cases]
+    text = f"{len(cases)} cases have this name: {', '.join(places)}."
+    return Problem("error", "name", name, text, "Leave one of them out, or name them in a manifest.")
 
 
 def _detected(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from SegDLEngine.models.card import ModelCard
@@ -41,6 +42,11 @@ def stem(name: str) -> str:
 def is_image_file(name: str) -> bool:
     """True for the name of an image file; the hidden files that file managers leave are none."""
     return not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS)
+
+
+def composed(text: str) -> str:
+    """One spelling of letters with marks: a folder that a Mac has copied spells 'ü' with two characters."""
+    return unicodedata.normalize("NFC", text)
 
 
 def words(text: str) -> list[str]:

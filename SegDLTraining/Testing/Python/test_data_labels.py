@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from data_sets import GRID, box_labels, put, shipped_card, values
@@ -190,6 +191,19 @@ def test_labels_of_another_series_are_told(tmp_path):
     found = find_cases(tmp_path, shipped_card(LUNG))
     assert [(problem.severity, problem.code) for problem in found.problems] == [("warning", "other-series")]
     assert found.cases[0].labels.endswith("rs.dcm")
+
+
+def test_a_damaged_file_is_a_problem_of_its_case(tmp_path):
+    for name in ("p1", "p2"):
+        dicom_patient(tmp_path / name)
+        write_rtstruct(tmp_path / name / "rs.dcm", {"GTV": []}, series="1.2.3.4")
+    damaged = tmp_path / "p1" / "ct" / "slice001.dcm"
+    data = pydicom.dcmread(damaged)
+    del data.PixelSpacing
+    data.save_as(damaged)
+    found = find_cases(tmp_path, shipped_card(LUNG))
+    assert [(problem.severity, problem.case) for problem in found.problems] == [("error", "p1")]
+    assert "slice001.dcm" in found.problems[0].text and [case.name for case in found.cases] == ["p1", "p2"]
 
 
 def test_several_series_or_labels_are_a_problem_of_the_case(tmp_path):

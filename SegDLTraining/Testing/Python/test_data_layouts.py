@@ -70,6 +70,21 @@ def test_msd_with_volumes_in_one_file(tmp_path):
     (problem,) = find_cases(tmp_path, shipped_card(BRAIN)).problems
     assert problem.severity == "error" and "label 2 'core' is none of" in problem.text
     assert "--map" in problem.hint
+    assert not find_cases(tmp_path, shipped_card(BRAIN), label_map={"1": 2, "2": 0, "3": 4}).problems
+
+
+def test_nnunet_files_that_have_no_place_are_told(tmp_path):
+    put(values(1), tmp_path, "imagesTr", "a_0000.nii.gz")
+    put(values(2), tmp_path, "imagesTr", "a_0000.nrrd")
+    put(box_labels(), tmp_path, "labelsTr", "b.nii.gz")
+    describe(tmp_path, channel_names={"0": "CT"}, labels={"background": 0, "cancer": 1})
+    problems = find_cases(tmp_path, shipped_card(LUNG)).problems
+    assert {(problem.severity, problem.code, problem.case) for problem in problems} == {
+        ("error", "ambiguous", "a"), ("warning", "no-image", "b")
+    }  # fmt: skip
+    describe(tmp_path, channel_names={"CT": 0})
+    with pytest.raises(InputError, match=r"dataset\.json' does not number the channels: CT"):
+        find_cases(tmp_path, shipped_card(LUNG))
 
 
 def test_names_of_labels_decide_not_their_numbers(tmp_path):
@@ -103,6 +118,39 @@ def test_brats(tmp_path, names, enhancing):
     whole = shipped_card(WHOLE)
     (one,) = find_cases(tmp_path, whole).cases
     assert set(np.unique(load_case(one, whole).labels.array)) == {0, whole.labels[0]["value"]}
+
+
+def brats_patient(folder, case, first=0, label=4, names=("_t1", "_t1ce", "_t2", "_flair")):
+    for number, name in enumerate(names, start=first):
+        put(values(number, kind="MR"), folder, f"{case}{name}.nii.gz")
+    put(box_labels(value=label), folder, f"{case}_seg.nii.gz")
+
+
+def test_brats_patients_in_one_folder_stay_apart(tmp_path):
+    brats_patient(tmp_path, "BraTS2021_00000")
+    brats_patient(tmp_path, "BraTS2021_00001", first=4)
+    found = find_cases(tmp_path, shipped_card(BRAIN))
+    assert [case.name for case in found.cases] == ["BraTS2021_00000", "BraTS2021_00001"]
+    for number, case in enumerate(found.cases):
+        assert all(case.name in path for path in [*case.inputs.values(), case.labels])
+        images = load_case(case, shipped_card(BRAIN)).images
+        assert np.allclose(images["T1"].array, values(4 * number, kind="MR").array)
+
+
+def test_two_cases_of_one_name_are_told(tmp_path):
+    for group in ("HGG", "copy"):
+        brats_patient(tmp_path / group / "BraTS2021_00000", "BraTS2021_00000")
+    (problem,) = find_cases(tmp_path, shipped_card(BRAIN)).problems
+    assert (problem.severity, problem.code, problem.case) == ("error", "name", "BraTS2021_00000")
+    assert "HGG" in problem.text and "copy" in problem.text
+
+
+def test_the_cavity_of_brats_2024_is_no_tumour(tmp_path):
+    names = ("-t1n", "-t1c", "-t2w", "-t2f")
+    brats_patient(tmp_path, "BraTS-GLI-00005-100", label=4, names=names)
+    whole = shipped_card(WHOLE)
+    with pytest.raises(InputError, match=r"no label of .*: 4 \(18 voxels\)"):
+        load_case(find_cases(tmp_path, whole).cases[0], whole)
 
 
 def hecktor_2021(folder):
@@ -142,6 +190,16 @@ def test_hecktor_2022_leaves_nodes_out_of_a_card_without_them(tmp_path, label):
     nodes = {**label, "value": 2, "name": "Lymph nodes"}
     card = card_with(PETCT, labels=[label, nodes])
     assert np.array_equal(load_case(find_cases(tmp_path, card).cases[0], card).labels.array, both)
+
+
+def test_hecktor_with_copies_of_files(tmp_path):
+    hecktor_2021(tmp_path)
+    put(values(1), tmp_path, "resampled", "CHGJ007_ct.nii.gz")
+    problems = find_cases(tmp_path, shipped_card(PETCT)).problems
+    assert [(problem.severity, problem.code, problem.case) for problem in problems] == [
+        ("error", "ambiguous", "CHGJ007"), ("warning", "bounding-box", "CHUM001")
+    ]  # fmt: skip
+    assert "resampled" in problems[0].text and "hecktor_nii" in problems[0].text
 
 
 def test_folder_for_each_patient(tmp_path):
