@@ -34,7 +34,8 @@ def read_manifest(path: str | Path, card: ModelCard) -> CaseList:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"The manifest '{path}' cannot be read: {error}.", hint="Give UTF-8 text."
+            f"The manifest '{path}' cannot be read: {error}.",
+            hint="Save it as UTF-8; a spreadsheet calls this 'CSV UTF-8'.",
         ) from error
     rows = _json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text, card)
     cases = [_entry(path, where, row, card) for where, row in rows]
@@ -49,7 +50,10 @@ def read_manifest(path: str | Path, card: ModelCard) -> CaseList:
 
 
 def write_manifest(cases: CaseList, path: str | Path) -> Path:
-    """Write the cases as JSON, with paths relative to the folder of ``path`` where they lie below it."""
+    """Write the cases as JSON, with paths relative to the folder of ``path`` where they lie below it.
+
+    Relative paths have slashes, so that folder and manifest can be taken to another system.
+    """
     target = Path(path)
     rows = []
     for case in cases.cases:
@@ -67,37 +71,48 @@ def write_manifest(cases: CaseList, path: str | Path) -> Path:
 def _relative(value: str, folder: Path) -> str:
     absolute, base = os.path.abspath(os.path.expanduser(value)), os.path.abspath(folder)
     below = absolute.startswith(base + os.sep)
-    return os.path.relpath(absolute, base) if below else absolute
+    return os.path.relpath(absolute, base).replace(os.sep, "/") if below else absolute
 
 
 def _csv_rows(path: Path, text: str, card: ModelCard) -> list[tuple[str, dict[str, Any]]]:
     lines = text.splitlines()
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
-    columns = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
+    # Spreadsheets may say their delimiter in a line of its own.
+    if lines and lines[0].strip('"').startswith("sep="):
+        lines[0] = ""
+    heading = next((line for line in lines if line.strip()), "")
+    reader = csv.reader(lines, delimiter=max(",;\t", key=heading.count), skipinitialspace=True)
+    table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    columns = _columns(path, table[0][1] if table else [], card)
+    found = []
+    for number, cells in table[1:]:
+        if any(cells[len(columns) :]):
+            raise InputError(f"Row {number} of '{path}' has more cells than there are columns.")
+        row: dict[str, Any] = {"inputs": {}}
+        for column, value in zip(columns, cells, strict=False):
+            if value and column in card.input_names:
+                row["inputs"][column] = value
+            elif value:
+                row[column] = value
+        found.append((f"Row {number}", row))
+    return found
+
+
+def _columns(path: Path, heading: list[str], card: ModelCard) -> list[str]:
+    """Inputs and fields by column; spreadsheets leave columns without a name behind the last."""
+    while heading and not heading[-1]:
+        heading.pop()
     known = [*_CSV_NAMES, *card.input_names]
-    unknown = [name for name in columns if name not in card.input_names and name.lower() not in _CSV_NAMES]
+    columns = [name if name in card.input_names else _CSV_NAMES.get(name.lower(), "") for name in heading]
+    unknown = [name for name, column in zip(heading, columns, strict=True) if not column]
     if unknown:
         raise InputError(
             f"The manifest '{path}' has an unknown column '{unknown[0]}'.",
             hint=f"The columns are {', '.join(known)}.",
         )
-    found = []
-    for number, cells in enumerate(reader, start=2):
-        if None in cells:
-            raise InputError(f"Row {number} of '{path}' has more cells than there are columns.")
-        row: dict[str, Any] = {"inputs": {}}
-        for column, value in cells.items():
-            value = (value or "").strip()
-            if not value:
-                continue
-            if column in card.input_names:
-                row["inputs"][column] = value
-            else:
-                row[_CSV_NAMES[column.lower()]] = value
-        found.append((f"Row {number}", row))
-    return found
+    twice = [name for name, column in zip(heading, columns, strict=True) if columns.count(column) > 1]
+    if twice:
+        raise InputError(f"The manifest '{path}' has columns that say the same: {', '.join(twice)}.")
+    return columns
 
 
 def _json_rows(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -143,8 +158,8 @@ def _entry(path: Path, where: str, row: Mapping[str, Any], card: ModelCard) -> C
     return CaseEntry(
         name=name,
         patient=str(row.get("patient") or name),
-        inputs={key: _path(path, value) for key, value in inputs.items()},
-        labels=_path(path, labels) if labels else None,
+        inputs={key: _path(path, where, value) for key, value in inputs.items() if value},
+        labels=_path(path, where, labels) if labels else None,
         centre=str(row.get("centre") or ""),
         label_map=_label_map(path, where, row.get("label_map")),
         region=None if region is None else _region(path, where, region),
@@ -152,8 +167,14 @@ def _entry(path: Path, where: str, row: Mapping[str, Any], card: ModelCard) -> C
     )
 
 
-def _path(manifest: Path, value: Any) -> str:
-    return str(manifest.parent / Path(str(value)).expanduser())
+def _path(manifest: Path, where: str, value: Any) -> str:
+    """An absolute path, or one from the manifest's folder on; those of Windows are understood elsewhere."""
+    if not isinstance(value, str):
+        raise InputError(f"{where} of '{manifest}': {json.dumps(value)} is no path.")
+    path = manifest.parent / Path(value).expanduser()
+    if "\\" in value and os.sep != "\\" and not path.exists():
+        path = manifest.parent / Path(value.replace("\\", "/")).expanduser()
+    return str(path)
 
 
 def _label_map(path: Path, where: str, value: Any) -> dict[str, int] | None:
