@@ -18,6 +18,7 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.images.writing import replacing
 
 from SegDLTrainingLib.data.cases import CaseEntry
+from SegDLTrainingLib.data.names import composed
 
 SCHEMA_NAME = "segdl-splits-1"
 PARTS = ("training", "validation", "test")
@@ -68,14 +69,18 @@ class Splits:
 
 
 def hold_out(cases: Sequence[CaseEntry], seed: int, *, ratio: Sequence[float] = (4, 1)) -> Splits:
-    """Training : validation (: test) by ``ratio`` of patients: 4:1 of 224 are 179 and 45, 6:1 192 and 32."""
+    """Training : validation (: test) by ``ratio`` of patients: 4:1 of 224 are 179 and 45, 6:1 192 and 32.
+
+    No part is empty as long as there are patients for all of them.
+    """
     patients = shuffled_patients(cases, seed)
     if len(ratio) not in (2, 3) or min(ratio) <= 0:
         raise InputError(
             f"The ratio {':'.join(f'{part:g}' for part in ratio)} is not two or three positive numbers."
         )
     # The later parts are rounded, so that training is what remains.
-    counts = [round(len(patients) * part / sum(ratio)) for part in ratio[1:]]
+    fewest = 1 if len(patients) >= len(ratio) else 0
+    counts = [max(round(len(patients) * part / sum(ratio)), fewest) for part in ratio[1:]]
     sizes = [len(patients) - sum(counts), *counts]
     return _fixed(cases, patients, sizes, "hold-out", seed, {"ratio": list(ratio)})
 
@@ -182,11 +187,13 @@ def read_splits(path: str | Path) -> Splits:
         raise InputError(f"The splits '{path}' cannot be read: {error}.") from error
     if not isinstance(document, Mapping) or document.get("schema") != SCHEMA_NAME:
         raise InputError(f"'{path}' holds no splits: its 'schema' is not '{SCHEMA_NAME}'.")
-    splits = [_split(path, number, row) for number, row in enumerate(document.get("splits") or [])]
-    if not splits:
+    rows, options, seed = document.get("splits"), document.get("options", {}), document.get("seed", 0)
+    if not isinstance(rows, list) or not rows:
         raise InputError(f"'{path}' has no splits.")
-    options = dict(document.get("options") or {})
-    return Splits(str(document.get("method", "")), int(document.get("seed", 0)), options, splits)
+    if not isinstance(options, Mapping) or not isinstance(seed, int):
+        raise InputError(f"'{path}': 'options' is no table, or 'seed' no whole number.")
+    splits = [_split(path, number, row) for number, row in enumerate(rows)]
+    return Splits(str(document.get("method", "")), seed, dict(options), splits)
 
 
 def _split(path: str | Path, number: int, row: Any) -> Split:
@@ -195,7 +202,7 @@ def _split(path: str | Path, number: int, row: Any) -> Split:
         names = row.get(part, []) if isinstance(row, Mapping) else None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(f"splits[{number}] of '{path}': '{part}' is no list of names of cases.")
-        parts[part] = names
+        parts[part] = [composed(name) for name in dict.fromkeys(names)]
     return Split(str(row.get("name", number)), **parts)
 
 

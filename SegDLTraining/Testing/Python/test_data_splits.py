@@ -128,6 +128,19 @@ def test_file(tmp_path):
         read_splits(path)
 
 
+@pytest.mark.parametrize("ratio", [(4, 1), (6, 1), (40, 1), (3, 1, 1), (1, 4)])
+@pytest.mark.parametrize("patients", [3, 4, 7, 13])
+def test_no_part_of_a_hold_out_is_empty(patients, ratio):
+    split = hold_out(cases(patients, visits=2), 1, ratio=ratio)[0]
+    sizes = [len(split.training), len(split.validation), len(split.test)][: len(ratio)]
+    assert min(sizes) >= 2 and sum(sizes) == 2 * patients
+
+
+def test_one_patient_only_trains():
+    split = hold_out(cases(1, visits=3), 0)[0]
+    assert len(split.training) == 3 and not split.validation
+
+
 def test_impossible_wishes():
     with pytest.raises(InputError, match="3 patients cannot be divided into 5 folds"):
         k_fold(cases(3), 0)
