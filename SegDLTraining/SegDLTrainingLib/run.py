@@ -51,7 +51,7 @@ def train(
         cases = place.cases(recipe)
         first = Start.of(start_from) if start_from else None
         started = time.perf_counter()
-        initial = initial_weights(recipe.card, first, recipe.data.get("transfer")) if first else None
+        initial = initial_weights(recipe, first, place.reporter) if first else None
         result = fit(
             recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,
             initial, place.curves,

@@ -15,31 +15,45 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.models.catalogue import Model
 from SegDLEngine.networks.genesis_unet2d import flatten_kernels
 from SegDLEngine.networks.registry import build_empty, build_network
+from SegDLEngine.protocol import Reporter
 from torch import nn
 
+from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.start import Start
 
 
 def initial_weights(
-    card: Mapping[str, Any], source: Model | Start, transfer: Mapping[str, Any] | None
+    recipe: Recipe, source: Model | Start, reporter: Reporter | None = None
 ) -> dict[str, torch.Tensor]:
-    """The weights of ``source`` for the network of a recipe's ``card``.
+    """The weights of ``source`` for the network of a recipe's card.
 
     Without ``transfer`` both networks must be the same.  With it tensors that do not fit are left as the
-    network begins, and 3D kernels are flattened for a 2D network.  Raises InputError if nothing fits.
+    network begins, by the recipe's seed, and 3D kernels are flattened for a 2D network; the reporter hears
+    what starts anew.  Raises InputError if nothing fits.
     """
+    reporter = reporter or Reporter()
     start = source if isinstance(source, Start) else Start.of(source)
-    wanted = card["network"]
+    wanted, transfer = recipe.card["network"], recipe.data.get("transfer")
     if transfer is None:
         _check_same(start, wanted)
         return dict(start.state)
+    # As random as in a training from scratch, and the same on every process.
+    torch.manual_seed(recipe.seed)
     network = build_network(wanted["name"], wanted["options"])
     state = dict(start.state)
     if network.dimensions == 2 and any(tensor.dim() == 5 for tensor in state.values()):
         state = flatten_kernels(state)
     if transfer.get("into"):
         state = {f"{transfer['into']}.{name}": tensor for name, tensor in state.items()}
-    take_weights(network, state, transfer.get("fresh", ()))
+    fresh = transfer.get("fresh", ())
+    taken, left = take_weights(network, state, fresh)
+    reporter.log(
+        f"{len(taken)} of {len(taken) + len(left)} tensors are those of {start.name}; the others start anew."
+    )
+    unfit = [name for name in left if not _below(name, fresh)]
+    if unfit and not transfer.get("into"):
+        some = ", ".join(unfit[:3]) + (" and others" if len(unfit) > 3 else "")
+        reporter.warning("transfer", f"{start.name} has no tensors that fit for {some}; they start anew.")
     return network.state_dict()
 
 

@@ -45,7 +45,7 @@ def pretrain(
     with workplace(output, reporter, cache, device, threads, workers, tensorboard) as place:
         cases = place.cases(recipe)
         first = Start.of(start_from) if start_from else None
-        initial = initial_weights(recipe.card, first, recipe.data.get("transfer")) if first else None
+        initial = initial_weights(recipe, first, place.reporter) if first else None
         result = fit(
             recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,
             initial, place.curves, Restoration,

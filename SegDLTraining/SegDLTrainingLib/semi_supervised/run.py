@@ -61,7 +61,7 @@ def train_semi_supervised(
         )
     with workplace(output, reporter, cache, device, threads, workers, tensorboard) as place:
         first, started = Start.of(start_from), time.perf_counter()
-        initial = initial_weights(recipe.card, first, recipe.data.get("transfer"))
+        initial = initial_weights(recipe, first, place.reporter)
         cases = place.cases(recipe)
         place.reporter.stages(STAGES)
         model = load_model(coarse)

@@ -10,6 +10,8 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.models.writing import write_package
 from SegDLEngine.networks.registry import build_network
+from SegDLEngine.protocol import Reporter
+from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.trainable import choose_trainable, set_training
 from SegDLTrainingLib.transfer import initial_weights, take_weights
 from tiny_model import tiny_card
@@ -59,21 +61,52 @@ def _package(folder, name: str):
     return load_model(folder), card
 
 
+def _recipe(card, seed: int = 0, **sections) -> Recipe:
+    return Recipe({"card": card, "seed": seed, **sections})
+
+
 def test_a_3d_network_begins_a_2d_one(tmp_path):
     source, card = _package(tmp_path / "source", "genesis_unet3d")
     wanted = copy.deepcopy(card)
     wanted["network"]["name"] = "genesis_unet2d"
-    state = initial_weights(wanted, source, {"fresh": ["out_tr"]})
+    state = initial_weights(_recipe(wanted, transfer={"fresh": ["out_tr"]}), source)
     kernel = source.build().state_dict()["down_tr64.ops.0.conv1.weight"]
     assert torch.allclose(state["down_tr64.ops.0.conv1.weight"], kernel.sum(dim=2), atol=1e-6)
 
 
+def test_what_starts_anew_follows_from_the_recipe_s_seed(tmp_path):
+    source, card = _package(tmp_path / "source", "genesis_unet2d")
+    states = []
+    for seed in (4, 4, 5):
+        torch.rand(3)
+        states.append(initial_weights(_recipe(card, seed, transfer={"fresh": ["out_tr", "up_tr64"]}), source))
+    one, again, other = states
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    differing = {name for name in one if not torch.equal(one[name], other[name])}
+    assert "out_tr.final_conv.weight" in differing and "up_tr64.up_conv.weight" in differing
+    assert all(name.startswith(("out_tr.", "up_tr64.")) for name in differing)
+
+
+def test_it_is_told_what_is_taken_and_what_does_not_fit(tmp_path):
+    source, card = _package(tmp_path / "source", "genesis_unet2d")
+    heard = []
+    wanted = copy.deepcopy(card)
+    wanted["network"]["options"]["in_channels"] = 2
+    for each in (card, wanted):
+        initial_weights(_recipe(each, transfer={"fresh": ["out_tr"]}), source, Reporter(heard.append))
+    kinds = [event["event"] for event in heard]
+    assert kinds == ["log", "log", "warning"]
+    whole = len(source.build().state_dict())
+    assert f"{whole - 2} of {whole} tensors" in heard[0]["text"]
+    assert "fit for down_tr64.ops.0.conv1.weight;" in heard[2]["text"]
+
+
 def test_without_a_transfer_section_the_networks_must_be_the_same(tmp_path):
     source, card = _package(tmp_path / "source", "genesis_unet2d")
-    assert initial_weights(card, source, None).keys() == source.build().state_dict().keys()
+    assert initial_weights(_recipe(card), source).keys() == source.build().state_dict().keys()
     other = {"network": {"name": "genesis_unet2d", "options": {"filters": 4}}}
     with pytest.raises(InputError, match="is not the recipe's"):
-        initial_weights(other, source, None)
+        initial_weights(_recipe(other), source)
 
 
 def test_foreign_weights_and_unknown_modules_are_named():
