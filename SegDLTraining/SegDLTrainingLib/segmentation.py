@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from SegDLEngine.networks.network import Network
 
-from SegDLTrainingLib.augmentation.mixup import mixup
+from SegDLTrainingLib.augmentation.mixup import mixup, rows_to_mix
 from SegDLTrainingLib.augmentation.registry import build_augmentation
 from SegDLTrainingLib.averaging import WeightAverage
 from SegDLTrainingLib.draws import Draws
@@ -43,11 +43,12 @@ class Segmentation:
 
     def part(self, number: int, rows: Sequence[int]) -> Part:
         """Images and target maps."""
-        images, labels = self._sampler.batch(number, rows)
-        images, labels = self._augment(images, labels, Draws(self._seed, number, rows))
+        drawn = rows_to_mix(rows, self.size) if self._mixup else rows
+        images, labels = self._sampler.batch(number, drawn)
+        images, labels = self._augment(images, labels, Draws(self._seed, number, drawn))
         targets = target_maps(labels, self._values, self._activation, self._margin)
         if self._mixup:
-            images, targets = mixup(images, targets, self._mixup, self._seed, number, rows)
+            images, targets = mixup(images, targets, self._mixup, self._seed, number, rows, self.size)
         return images, targets
 
     def names(self, number: int) -> list[str]:

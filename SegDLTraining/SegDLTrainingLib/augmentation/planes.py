@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 
 import torch
+from SegDLEngine.errors import InputError
 from torch.nn import functional
 
 from SegDLTrainingLib.augmentation.registry import Pair, augmentation
 from SegDLTrainingLib.draws import Draws
+
+Outside = float | str | Sequence[float | str]
 
 
 def rotate_about(
@@ -38,11 +41,13 @@ def plane_rotations(
     draws: Draws,
     chance: float = 0.5,
     largest_deg: int = 44,
+    outside: Outside = 0.0,
 ) -> Pair:
     """Report 000: turn about one to three axes, none twice, by whole degrees, ``largest_deg`` at most.
 
-    Images linearly with 0 outside, labels to the nearest voxel.  The report does this before it normalises,
-    where 0 is water; here 0 is what the prepared grey values call 0.
+    Images linearly, labels to the nearest voxel.  ``outside``: what comes in at the corners, one value or one
+    for each channel, a number or "minimum", the channel's smallest value in the patch.  The report turns
+    before it normalises and fills with 0: water in CT and no activity in PET, so 0 and "minimum" here.
     """
     axes = _axes(images)
     chosen, numbers = draws.chance(chance), draws.uniform(0, 1, 1 + 3 * len(axes))
@@ -52,7 +57,7 @@ def plane_rotations(
         for place in order[: 1 + int(count * len(axes))]:
             degrees = int(rest[len(axes) + place] * (largest_deg + 1))
             sign = 1 if rest[2 * len(axes) + place] < 0.5 else -1
-            images[row], labels[row] = _turn(images[row], labels[row], axes[place], sign * degrees)
+            images[row], labels[row] = _turn(images[row], labels[row], axes[place], sign * degrees, outside)
     return images, labels
 
 
@@ -74,11 +79,12 @@ def mirroring(images: torch.Tensor, labels: torch.Tensor, draws: Draws, chance: 
 
 
 @augmentation("flip_or_turn")
-def flip_or_turn(images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> Pair:
+def flip_or_turn(images: torch.Tensor, labels: torch.Tensor, draws: Draws, outside: Outside = 0.0) -> Pair:
     """Report 002: apply one of nothing, a flip or a full rotation, then another unless it is the same.
 
     A flip takes one random axis; a rotation a random plane and any angle, images by cubic interpolation and
-    labels by that of their maps, where the largest map wins.
+    labels by that of their maps, where the largest map wins.  ``outside`` as for "plane_rotations": the
+    report's images are not normalised and 0 is their background, "minimum" in normalised ones.
     """
     turning, flipping = _axes(images), _all_axes(images)
     numbers = draws.uniform(0, 1, 8)
@@ -92,18 +98,40 @@ def flip_or_turn(images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> Pa
                 images[row], labels[row] = images[row].flip(mirrored), labels[row].flip(mirrored)
             elif kind == 2:
                 axis = turning[int(where * len(turning))]
-                images[row] = rotate_about(images[row], axis, 360 * angle, "bicubic")
+                images[row] = _turn_image(images[row], axis, 360 * angle, outside, "bicubic")
                 labels[row] = _turn_maps(labels[row], axis, 360 * angle)
     return images, labels
 
 
-def _turn(image: torch.Tensor, labels: torch.Tensor, axis: str, degrees: float) -> Pair:
+def _turn(image: torch.Tensor, labels: torch.Tensor, axis: str, degrees: float, outside: Outside) -> Pair:
     turned = rotate_about(labels[None].float(), axis, degrees, "nearest")[0]
-    return rotate_about(image, axis, degrees), turned.to(labels.dtype)
+    return _turn_image(image, axis, degrees, outside), turned.to(labels.dtype)
+
+
+def _turn_image(
+    image: torch.Tensor, axis: str, degrees: float, outside: Outside, mode: str = "bilinear"
+) -> torch.Tensor:
+    """``rotate_about`` with ``outside`` beyond the image."""
+    filled = _fill(image, outside)
+    return rotate_about(image - filled, axis, degrees, mode) + filled
+
+
+def _fill(image: torch.Tensor, outside: Outside) -> torch.Tensor:
+    """The value outside of each channel, (C, 1, ...)."""
+    wanted = [outside] * len(image) if isinstance(outside, float | int | str) else list(outside)
+    if len(wanted) != len(image) or any(isinstance(one, str) and one != "minimum" for one in wanted):
+        raise InputError(
+            f"The recipe's augmentation: outside {outside} is not a number or 'minimum' for each of the "
+            f"{len(image)} channels."
+        )
+    values = [
+        float(channel.min() if one == "minimum" else one) for channel, one in zip(image, wanted, strict=True)
+    ]
+    return torch.tensor(values).view(-1, *(1,) * (image.dim() - 1))
 
 
 def _turn_maps(labels: torch.Tensor, axis: str, degrees: float) -> torch.Tensor:
-    """Background stays where no other map is above half."""
+    """The label, or the background, whose map is largest after the turn; beyond the patch is background."""
     values = [value for value in labels.unique().tolist() if value]
     if not values:
         return labels
@@ -111,7 +139,8 @@ def _turn_maps(labels: torch.Tensor, axis: str, degrees: float) -> torch.Tensor:
     turned = rotate_about(maps, axis, degrees, "bicubic")
     best, which = turned.max(dim=0)
     lookup = torch.tensor(values, dtype=labels.dtype)
-    return torch.where(best > 0.5, lookup[which], torch.zeros_like(labels))
+    background = 1 - turned.sum(dim=0)
+    return torch.where(best > background, lookup[which], torch.zeros_like(labels))
 
 
 def _axes(images: torch.Tensor) -> Sequence[str]:

@@ -11,10 +11,14 @@ import math
 from dataclasses import dataclass
 
 import torch
+from SegDLEngine.errors import InputError
 from torch.nn import functional
 
 from SegDLTrainingLib.augmentation.registry import Pair, augmentation
 from SegDLTrainingLib.draws import Draws
+
+# Prepared slices are stored in half precision.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class SliceAugmentation:
     - ``gain``, ``offset``: change of the soft tissue and of the lung's grey values (0..1 scale);
     - ``noise``: largest standard deviation of added white noise;
     - ``smooth``: chance of a 3x3 smoothing.
+
+    The last four are for slices in 0..1, and are 0 by default; shapes alone change slices of any range.
     """
 
     shift: float = 0.1
@@ -57,7 +63,18 @@ class SliceAugmentation:
         return functional.affine_grid(matrix, [count, 1, rows, columns], align_corners=False)
 
     def grey_values(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
-        """Jitter contrast, brightness, noise and sharpness of (N, C, j, i) in 0..1; air (0) stays air."""
+        """Jitter contrast, brightness, noise and sharpness of (N, C, j, i) in 0..1; air (0) stays air.
+
+        Raises InputError for slices of another range.
+        """
+        low, high = float(images.min()), float(images.max())
+        if low < 0 or high > 1 + ROUNDING:
+            raise InputError(
+                f"The recipe's augmentation 'slices' changes grey values, but they reach from {low:g} to "
+                f"{high:g}, outside 0 to 1.",
+                hint="Let the card's preprocessing end with the step 'scale', or leave out gain, offset, "
+                "noise and smooth.",
+            )
         air = images <= 0
         if self.smooth:
             soft = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
@@ -90,10 +107,11 @@ class SliceAugmentation:
         return keep
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> Pair:
-        """Augmented slices (N, C, j, i) in 0..1 and labels (N, j, i)."""
+        """Augmented slices (N, C, j, i) and labels (N, j, i)."""
         grid = self.sampling_grid(images.shape, draws)
         images, labels = sample(images, grid), sample_labels(labels, grid)
-        images = self.grey_values(images, draws)
+        if self.gain or self.offset or self.noise or self.smooth:
+            images = self.grey_values(images, draws)
         keep = self.windows(images.shape, draws)
         return images.mul_(keep[:, None].float()), labels * keep
 

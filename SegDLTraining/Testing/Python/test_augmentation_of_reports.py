@@ -119,12 +119,12 @@ def test_report_004_chances():
 def test_mixup_of_equal_images_is_the_image_and_targets_stay_in_range():
     images, targets = torch.rand(4, 2, 8, 8), (torch.rand(4, 1, 8, 8) > 0.5).float()
     same_images, same_targets = mixup(
-        images[:1].repeat(4, 1, 1, 1), targets[:1].repeat(4, 1, 1, 1), 0.4, 0, 0, range(4)
+        images[:1].repeat(4, 1, 1, 1), targets[:1].repeat(4, 1, 1, 1), 0.4, 0, 0, range(4), 4
     )
     assert torch.allclose(same_images, images[:1].expand_as(images), atol=1e-6)
     assert torch.allclose(same_targets, targets[:1].expand_as(targets), atol=1e-6)
-    mixed_images, mixed = mixup(images, targets, 0.4, 0, 0, range(4))
+    mixed_images, mixed = mixup(images, targets, 0.4, 0, 0, range(4), 4)
     assert mixed.min() >= 0 and mixed.max() <= 1
     assert ((mixed > 0) & (mixed < 1)).any()
-    again, _ = mixup(images, targets, 0.4, 0, 0, range(4))
+    again, _ = mixup(images, targets, 0.4, 0, 0, range(4), 4)
     assert torch.equal(mixed_images, again)
