@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from SegDLEngine.errors import InputError
 from torch.nn import functional
 
 
@@ -58,4 +59,9 @@ def _focus(
 def _per_output(weights: Sequence[float] | None, logits: torch.Tensor) -> torch.Tensor:
     if weights is None:
         return logits.new_ones(())
+    if len(weights) != logits.shape[1]:
+        raise InputError(
+            f"The recipe's loss has {len(weights)} weights, the network {logits.shape[1]} outputs.",
+            hint="Give one weight for each label of the card, with softmax the background's first.",
+        )
     return logits.new_tensor(list(weights)).view(1, -1, *(1,) * (logits.dim() - 2))

@@ -25,7 +25,7 @@ def soft_dice(
     squared: bool = False,
     background: bool = True,
 ) -> torch.Tensor:
-    """Mean of (2 |P T| + s) / (|P| + |T| + s), 0..1; 1 when both are empty and s > 0.
+    """Mean of (2 |P T| + s) / (|P| + |T| + s), 0..1; 1 when both are empty, whatever ``smooth`` s is.
 
     ``squared``: the denominator sums squares of both.  ``background`` false leaves the first output out.
     """
@@ -36,4 +36,6 @@ def soft_dice(
     overlap, size = (predicted * target).sum(dim=axes), sizes.sum(dim=axes)
     if 0 in axes:
         overlap, size = over_batch(overlap), over_batch(size)
-    return ((2 * overlap + smooth) / (size + smooth)).mean()
+    whole = size + smooth
+    ratio = (2 * overlap + smooth) / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+    return torch.where(whole > 0, ratio, torch.ones_like(ratio)).mean()

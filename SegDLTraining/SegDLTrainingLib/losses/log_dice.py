@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from SegDLEngine.errors import InputError
 
 from SegDLTrainingLib.losses.cross_entropy import focal
 from SegDLTrainingLib.losses.dice import soft_dice
@@ -25,6 +26,11 @@ def focal_log_dice(
     sigmoid; the report's 0.25 had no effect in its code, so the default is none.
     """
     focal_weight, dice_weight = weights
+    if alpha is not None and activation == "softmax":
+        raise InputError(
+            "The recipe's loss: alpha balances a label and its background, with softmax there are more.",
+            hint="Leave alpha out.",
+        )
 
     def compute(logits: torch.Tensor, target: torch.Tensor, epoch: float) -> torch.Tensor:
         predicted = probabilities(logits, activation)
