@@ -174,6 +174,8 @@ class _Fit:
         position = self._position
         while True:
             self._phase = self._enter_phase()
+            if position.number == 0:
+                self._write_stage()
             try:
                 while position.epoch < self._phase.epochs:
                     self._epoch()
@@ -243,8 +245,7 @@ class _Fit:
     def _after_step(self, loss: float, rate: float) -> None:
         """Write a stage if it is time; report; write a checkpoint if it is time or a stop is asked for."""
         position, phase, processes = self._position, self._phase, self._machine.processes
-        if processes.first:
-            write_stage(self._folder, phase.settings.get("stages"), position, phase.steps, phase.task.kept)
+        self._write_stage()
         done = position.number - self._number_at_start
         seconds = (time.monotonic() - self._started) / done * (self._all_steps - position.number)
         asked = False
@@ -266,13 +267,20 @@ class _Fit:
                 hint="The same command goes on from here.",
             )
 
+    def _write_stage(self) -> None:
+        phase = self._phase
+        if self._machine.processes.first:
+            stages = phase.settings.get("stages")
+            write_stage(self._folder, stages, self._position, phase.steps, phase.task.kept)
+
     def _end_epoch(self, row: dict[str, Any]) -> None:
         position, phase = self._position, self._phase
         position.history.append(row)
         metric = phase.settings.get("monitor", "validation_dice")
         best = values([position.kept], metric)
         now = values([row], metric)
-        better = not position.kept or (bool(now) and (not best or now[0] <= best[0]))
+        # As long as nothing is measured, the newest weights are the best that are known.
+        better = not best or (bool(now) and now[0] <= best[0])
         if better or phase.settings["keep"] == "last":
             position.kept = row
             position.kept_file = KEPT_FILES.replace("*", f"{position.number:08d}")

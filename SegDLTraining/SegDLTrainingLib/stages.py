@@ -19,14 +19,15 @@ def write_stage(
     """Write ``network`` as ``stages/stage-NUMBER.safetensors`` if ``training.stages`` wants it now.
 
     ``settings``: ``every`` so many ``of`` "steps" (default) or "epochs"; None for no stages.  ``position`` is
-    that after a step, ``steps`` are those of an epoch.  Raises SegDLError when the disk is full.
+    that after a step, or 0 for what the training starts from, which is always written; ``steps`` are those of
+    an epoch.  Raises SegDLError when the disk is full.
     """
     if not settings:
         return
     every, unit = int(settings["every"]), settings.get("of", "steps")
     at_end = position.step == steps
     due = position.number % every == 0 if unit == "steps" else at_end and (position.epoch + 1) % every == 0
-    if due:
+    if due or position.number == 0:
         path = folder / STAGES_FOLDER / f"stage-{position.number:08d}.safetensors"
         path.parent.mkdir(exist_ok=True)
         write_tensors(path, network.state_dict(), {"step": str(position.number)})

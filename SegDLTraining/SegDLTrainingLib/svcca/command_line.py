@@ -47,14 +47,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """Writes the table, then the picture if matplotlib is there."""
     from SegDLTrainingLib.start import weights_like
     from SegDLTrainingLib.svcca.inputs import network_inputs
-    from SegDLTrainingLib.svcca.study import (
-        Sampling,
-        compare_networks,
-        compare_training,
-        draw_curves,
-        draw_heat_map,
-        stages_in,
-    )
+    from SegDLTrainingLib.svcca.pictures import draw_curves, draw_heat_map
+    from SegDLTrainingLib.svcca.study import Sampling, compare_networks, compare_training, stages_in
 
     if not 0 < arguments.variance <= 1:
         raise InputError(f"--variance {arguments.variance} is not within 0 to 1.")
@@ -69,19 +63,20 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     if arguments.other:
         other = load_model(arguments.other)
         result = compare_networks(network, _fitting(other, images), images, reporter, sampling)
-        title, draw = f"{model.id} (rows), {other.id} (columns)", draw_heat_map
+        axes = (model.id, other.id)
+        draw = partial(draw_heat_map, title="Likeness of layers (SVCCA)", axes=axes)
     else:
         final = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         hint = "Give stages of this model."
         stages = {path.stem: partial(weights_like, path, final, hint) for path in stages_in(arguments.stages)}
         result = compare_training(network, stages, final, images, reporter, sampling)
-        title, draw = f"{model.id} over its training", draw_curves
+        draw = partial(draw_curves, title=f"{model.id}: layers over the training")
     arguments.output.mkdir(parents=True, exist_ok=True)
     table, picture = arguments.output / "svcca.csv", arguments.output / "svcca.png"
     result.write_csv(table)
     files = {"table": str(table)}
     try:
-        draw(result, picture, title)
+        draw(result, picture)
         files["picture"] = str(picture)
     except InputError as error:
         reporter.warning("picture", str(error))

@@ -45,16 +45,36 @@ def cca(first: np.ndarray, second: np.ndarray) -> CanonicalCorrelation:
     layers with other points, with fewer points than channels, or with values that are not finite.
     """
     _check(first, second)
-    count = len(first)
-    covariance = np.atleast_2d(np.cov(first, second))
-    own, shared, other = covariance[:count, :count], covariance[:count, count:], covariance[count:, count:]
-    scales = [max(float(np.abs(part).max()), np.finfo(float).tiny) for part in (own, other)]
-    whiten = _inverse_root(own / scales[0])
-    correlation = whiten @ (shared / np.sqrt(scales[0] * scales[1])) @ _inverse_root(other / scales[1])
+    (whiten, mine), (whiten_other, theirs) = _whitening(first), _whitening(second)
+    correlation = whiten @ (mine @ theirs.T / (first.shape[1] - 1)) @ whiten_other
     rotations, coefficients, _ = np.linalg.svd(correlation)
     pairs = len(coefficients)
     rotated = rotations.T[:pairs]
     return CanonicalCorrelation(np.clip(coefficients, 0, 1), rotated @ whiten, rotated)
+
+
+def _whitening(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix (channels, channels) and centred, scaled activations, which it makes white."""
+    centred = activations - activations.mean(axis=1, keepdims=True)
+    covariance = centred @ centred.T / (activations.shape[1] - 1)
+    scale = max(float(np.abs(covariance).max()), np.finfo(float).tiny)
+    return _inverse_root(covariance / scale), centred / np.sqrt(scale)
+
+
+def white_directions(activations: np.ndarray, share: float = 0.99, squared: bool = True) -> np.ndarray:
+    """``leading_directions`` made white: what ``mean_correlation`` compares.
+
+    So a layer that is compared with many others is decomposed once.
+    """
+    _check(activations, activations)
+    whiten, scaled = _whitening(leading_directions(activations, share, squared))
+    return whiten @ scaled
+
+
+def mean_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Mean coefficient of two layers' ``white_directions``; equals ``svcca(...).mean`` of the layers."""
+    coefficients = np.linalg.svd(first @ second.T / (first.shape[1] - 1), compute_uv=False)
+    return float(np.clip(coefficients, 0, 1).mean())
 
 
 def svcca(
@@ -71,12 +91,14 @@ def leading_directions(activations: np.ndarray, share: float = 0.99, squared: bo
     authors' tutorial does.  The second keeps many more directions of noise.
     """
     centred = activations - activations.mean(axis=1, keepdims=True)
-    _, values, points = np.linalg.svd(centred, full_matrices=False)
-    mass = np.cumsum(values**2 if squared else values)
+    # The eigenvectors of the channels' products are the singular directions, at a fraction of the time.
+    squares, directions = np.linalg.eigh(centred @ centred.T)
+    squares, directions = np.maximum(squares[::-1], 0), directions[:, ::-1]
+    mass = np.cumsum(squares if squared else np.sqrt(squares))
     if mass[-1] <= 0:
         raise InputError("A layer is constant: it has no direction to compare.", hint="Leave this layer out.")
-    kept = min(int(np.searchsorted(mass / mass[-1], share)) + 1, len(values))
-    return values[:kept, None] * points[:kept]
+    kept = min(int(np.searchsorted(mass / mass[-1], share)) + 1, len(squares))
+    return directions[:, :kept].T @ centred
 
 
 def projection_weighted(first: np.ndarray, second: np.ndarray, whitened: bool = True) -> float:
@@ -99,9 +121,11 @@ def projection_weighted(first: np.ndarray, second: np.ndarray, whitened: bool = 
 
 
 def _inverse_root(matrix: np.ndarray) -> np.ndarray:
-    inverse = np.linalg.pinv(matrix + RIDGE * np.eye(len(matrix)))
-    values, vectors = np.linalg.eigh(inverse)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    """Of the pseudo-inverse, which leaves out what is lost in rounding."""
+    values, vectors = np.linalg.eigh(matrix + RIDGE * np.eye(len(matrix)))
+    sound = values > 1e-15 * values[-1]
+    roots = np.where(sound, 1 / np.sqrt(np.where(sound, values, 1)), 0)
+    return (vectors * roots) @ vectors.T
 
 
 def _check(first: np.ndarray, second: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,13 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.protocol import Reporter
 from torch import nn
 
-from SegDLTrainingLib.pictures import pyplot
-from SegDLTrainingLib.svcca.activations import layer_maps, paired_points
-from SegDLTrainingLib.svcca.similarity import svcca
+from SegDLTrainingLib.svcca.activations import Grid, Points, layer_grids, layer_points
+from SegDLTrainingLib.svcca.similarity import mean_correlation, white_directions
+
+# Points for each channel below which canonical correlations are high by chance.
+LEAST_POINTS = 5
+
+State = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,85 +38,106 @@ class Similarities:
                 table.writerow([name, *(f"{value:.6f}" for value in row)])
 
 
+@dataclass
+class Sampling:
+    """What of a layer is compared: ``share`` of its variance, at most at ``points`` voxels of all images.
+
+    ``squared``: see ``leading_directions``.  ``seed`` decides which voxels.
+    """
+
+    share: float = 0.99
+    squared: bool = True
+    points: int = 10000
+    seed: int = 0
+    _warned: bool = False
+
+    def white(
+        self, network: nn.Module, images: torch.Tensor, grids: Mapping[str, Grid], reporter: Reporter
+    ) -> dict[str, np.ndarray | None]:
+        """The white directions of layers, each on a grid; None for a constant layer."""
+        wanted = {name: Points(len(images), grid, self.points, self.seed) for name, grid in grids.items()}
+        found = layer_points(network, images, wanted)
+        self._warn({name: values.shape for name, values in found.items()}, reporter)
+        result: dict[str, np.ndarray | None] = {}
+        for name in grids:
+            values = found.pop(name).astype(np.float64)
+            result[name] = None if np.ptp(values) == 0 else white_directions(values, self.share, self.squared)
+        return result
+
+    def _warn(self, shapes: Mapping[str, tuple[int, ...]], reporter: Reporter) -> None:
+        """Once, when a layer has too few points for its channels."""
+        few = [name for name, (channels, points) in shapes.items() if points < LEAST_POINTS * channels]
+        if few and not self._warned:
+            self._warned = True
+            reporter.warning(
+                "points",
+                f"{len(few)} layers have fewer than {LEAST_POINTS} points for each channel, for example "
+                f"{few[0]}: they look more alike than they are. Give more cases, or a higher --per-case.",
+            )
+
+
 def compare_networks(
     first: nn.Module,
     second: nn.Module,
     images: torch.Tensor,
     reporter: Reporter,
-    *,
-    share: float = 0.99,
-    squared: bool = True,
-    most_points: int = 20000,
+    sampling: Sampling | None = None,
 ) -> Similarities:
-    """Each layer of the first network (rows) with each of the second (columns) on the same images."""
-    mine, theirs = layer_maps(first, images), layer_maps(second, images)
-    values = np.full((len(mine), len(theirs)), np.nan)
-    for row, a in enumerate(mine.values()):
-        for column, b in enumerate(theirs.values()):
-            values[row, column] = _score(a, b, share, squared, most_points)
-            reporter.progress("comparing", (row * len(theirs) + column + 1) / values.size)
-    return Similarities(list(mine), list(theirs), values)
+    """Each layer of the first network (rows) with each of the second (columns) on the same images.
+
+    A pair of layers is compared on the coarser one's grid.
+    """
+    sampling = sampling or Sampling()
+    rows, columns = layer_grids(first, images), layer_grids(second, images)
+    pairs = {(a, b): _coarser(rows[a], columns[b]) for a in rows for b in columns}
+    values = {}
+    # Grid by grid, as all grids of all layers at once may not fit into memory.
+    for grid in dict.fromkeys(pairs.values()):
+        here = [pair for pair, common in pairs.items() if common == grid]
+        mine, theirs = (
+            sampling.white(network, images, {names[place]: grid for names in here}, reporter)
+            for place, network in enumerate((first, second))
+        )
+        for a, b in here:
+            values[a, b] = _similarity(mine[a], theirs[b])
+            reporter.progress("comparing", len(values) / len(pairs))
+    table = np.array([[values[a, b] for b in columns] for a in rows])
+    return Similarities(list(rows), list(columns), table)
 
 
 def compare_training(
     network: nn.Module,
-    states: Mapping[str, Mapping[str, torch.Tensor]],
-    final: Mapping[str, torch.Tensor],
+    stages: Mapping[str, Callable[[], State]],
+    final: State,
     images: torch.Tensor,
     reporter: Reporter,
-    *,
-    share: float = 0.99,
-    squared: bool = True,
-    most_points: int = 20000,
+    sampling: Sampling | None = None,
 ) -> Similarities:
-    """Each layer (rows) at each stage of training (columns, the keys of ``states``) with its final self."""
+    """Each layer (rows) at each stage of training (columns) with its final self.
+
+    ``stages`` load the weights of a stage when its turn comes.
+    """
+    sampling = sampling or Sampling()
     network.load_state_dict(final)
-    converged = layer_maps(network, images)
-    values = np.full((len(converged), len(states)), np.nan)
-    for column, state in enumerate(states.values()):
-        network.load_state_dict(state)
-        stage = layer_maps(network, images)
-        for row, name in enumerate(converged):
-            values[row, column] = _score(stage[name], converged[name], share, squared, most_points)
-        reporter.progress("comparing", (column + 1) / len(states))
+    grids = layer_grids(network, images)
+    converged = sampling.white(network, images, grids, reporter)
+    values = np.full((len(grids), len(stages)), np.nan)
+    for column, load in enumerate(stages.values()):
+        network.load_state_dict(load())
+        stage = sampling.white(network, images, grids, reporter)
+        for row, name in enumerate(grids):
+            values[row, column] = _similarity(stage[name], converged[name])
+        reporter.progress("comparing", (column + 1) / len(stages))
     network.load_state_dict(final)
-    return Similarities(list(converged), list(states), values)
+    return Similarities(list(grids), list(stages), values)
 
 
-def _score(a: torch.Tensor, b: torch.Tensor, share: float, squared: bool, most_points: int) -> float:
-    first, second = paired_points(a, b, most_points)
-    if min(np.ptp(first), np.ptp(second)) == 0:
-        return float("nan")
-    return svcca(first, second, share, squared).mean
+def _coarser(one: Grid, other: Grid) -> Grid:
+    return tuple(min(pair) for pair in zip(one, other, strict=True))
 
 
-def draw_heat_map(result: Similarities, path: Path, title: str) -> None:
-    """PNG of all pairs; raises InputError if matplotlib is not installed."""
-    plt = pyplot()
-    figure, axis = plt.subplots(
-        figsize=(2 + 0.22 * len(result.columns) + 2, 1.5 + 0.22 * len(result.rows) + 1), dpi=110
-    )
-    picture = axis.imshow(result.values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-    axis.set_xticks(range(len(result.columns)), result.columns, rotation=90, fontsize=6)
-    axis.set_yticks(range(len(result.rows)), result.rows, fontsize=6)
-    axis.set_title(title)
-    figure.colorbar(picture, label="mean SVCCA coefficient")
-    figure.savefig(path, bbox_inches="tight")
-    plt.close(figure)
-
-
-def draw_curves(result: Similarities, path: Path, title: str) -> None:
-    """PNG with one line a layer over the stages of training, from the first layer (dark) to the last."""
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(7, 4.5), dpi=110)
-    colours = plt.get_cmap("viridis")(np.linspace(0, 1, max(len(result.rows), 2)))
-    for name, row, colour in zip(result.rows, result.values, colours, strict=False):
-        axis.plot(range(len(row)), row, color=colour, label=name, linewidth=1)
-    axis.set_xticks(range(len(result.columns)), result.columns, rotation=90, fontsize=7)
-    axis.set(xlabel="stage of training", ylabel="SVCCA with the converged layer", ylim=(0, 1.02), title=title)
-    axis.legend(fontsize=5, ncols=1 + len(result.rows) // 24, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.savefig(path, bbox_inches="tight")
-    plt.close(figure)
+def _similarity(one: np.ndarray | None, other: np.ndarray | None) -> float:
+    return float("nan") if one is None or other is None else mean_correlation(one, other)
 
 
 def stages_in(folder: Path) -> Sequence[Path]:

@@ -17,7 +17,7 @@ from tiny_training import balls, fit_arguments, smallest_recipe, write_job
 
 @pytest.mark.parametrize(
     "stages, expected",
-    [({"every": 3}, [3, 6, 9, 12]), ({"every": 2, "of": "epochs"}, [8])],
+    [({"every": 3}, [0, 3, 6, 9, 12]), ({"every": 2, "of": "epochs"}, [0, 8])],
     ids=["steps", "epochs"],
 )
 def test_stages_are_the_kept_network_s_weights_and_do_not_depend_on_interruptions(tmp_path, stages, expected):
@@ -46,11 +46,11 @@ def test_svcca_follows_the_layers_to_the_converged_network(tmp_path, capsys):
     )
     with (tmp_path / "svcca" / "svcca.csv").open(newline="") as file:
         head, *rows = list(csv.reader(file))
-    assert head[1:] == ["stage-00000004", "stage-00000008"]
+    assert head[1:] == ["stage-00000000", "stage-00000004", "stage-00000008"]
     values = np.array([row[1:] for row in rows], float)
     # The last stage is the model itself, but for the half precision of its package.
-    assert np.nanmin(values[:, 1]) > 0.99
-    assert np.nanmean(values[:, 0]) < np.nanmean(values[:, 1])
+    assert np.nanmin(values[:, 2]) > 0.99
+    assert np.nanmean(values[:, 0]) < np.nanmean(values[:, 1]) < np.nanmean(values[:, 2])
 
 
 def test_a_recipe_with_strange_stages_is_refused(tmp_path, capsys):

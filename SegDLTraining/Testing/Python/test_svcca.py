@@ -10,9 +10,16 @@ import torch
 from SegDLEngine.errors import InputError
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
-from SegDLTrainingLib.svcca.activations import convolution_layers, layer_maps, paired_points
-from SegDLTrainingLib.svcca.similarity import cca, leading_directions, projection_weighted, svcca
-from SegDLTrainingLib.svcca.study import compare_networks, compare_training
+from SegDLTrainingLib.svcca.activations import Points, convolution_layers, layer_grids, layer_points
+from SegDLTrainingLib.svcca.similarity import (
+    cca,
+    leading_directions,
+    mean_correlation,
+    projection_weighted,
+    svcca,
+    white_directions,
+)
+from SegDLTrainingLib.svcca.study import Sampling, compare_networks, compare_training
 
 TOLERANCE = 1e-6
 
@@ -23,6 +30,13 @@ def _example_b():
     first = state.randn(12, 4) @ shared + 0.1 * state.randn(12, 500)
     second = state.randn(9, 4) @ shared + 0.1 * state.randn(9, 500)
     return first, second, state
+
+
+def _folded(maps: np.ndarray, points: Points) -> np.ndarray:
+    values = np.empty((maps.shape[1], points.count))
+    for number, each in enumerate(torch.from_numpy(maps)):
+        points.put(number, each, values)
+    return values
 
 
 def test_example_a_of_the_specification():
@@ -68,7 +82,8 @@ def test_example_c_of_the_specification_folds_maps_into_points():
     maps = state.randn(6, 5, 16, 16)
     mixing = state.randn(7, 5)
     mixed = np.einsum("oc,nchw->nohw", mixing, maps) + 0.5 * state.randn(6, 7, 16, 16)
-    first, second = paired_points(torch.from_numpy(maps), torch.from_numpy(mixed))
+    points = Points(6, (16, 16))
+    first, second = _folded(maps, points), _folded(mixed, points)
     assert first.shape == (5, 1536)
     assert second.shape == (7, 1536)
     expected = [0.9912456167, 0.9796604246, 0.9547382798, 0.902033937, 0.7422670967]
@@ -87,17 +102,30 @@ def test_one_channel_is_the_pearson_correlation():
 
 
 def test_a_finer_map_is_averaged_to_the_coarser_grid():
-    fine = torch.randn(2, 3, 8, 8)
-    coarse = torch.nn.functional.avg_pool2d(fine, 2)
-    first, second = paired_points(fine, coarse)
-    assert np.allclose(first, second)
+    fine = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
+    coarse = torch.nn.functional.avg_pool2d(torch.from_numpy(fine), 2).numpy()
+    points = Points(2, (4, 4))
+    assert np.allclose(_folded(fine, points), _folded(coarse, points))
 
 
-def test_points_are_chosen_alike_in_both_layers():
-    maps = torch.randn(2, 3, 20, 20)
-    first, second = paired_points(maps, 2 * maps, most_points=100)
-    assert first.shape == (3, 100)
-    assert np.allclose(2 * first, second)
+def test_points_follow_from_the_seed_and_are_alike_in_all_layers():
+    maps = np.random.default_rng(0).normal(size=(5, 3, 20, 20))
+    values = _folded(maps, Points(5, (20, 20), most=100, seed=1))
+    assert values.shape == (3, 100)
+    assert np.allclose(2 * values, _folded(2 * maps, Points(5, (20, 20), most=100, seed=1)))
+    assert not np.array_equal(values, _folded(maps, Points(5, (20, 20), most=100, seed=2)))
+    every = maps.transpose(1, 0, 2, 3).reshape(3, -1)
+    columns = [np.flatnonzero((every == value[:, None]).all(axis=0)) for value in values.T]
+    assert len({int(column[0]) for column in columns}) == 100, "no voxel is taken twice"
+
+
+def test_layers_decomposed_once_are_as_alike_as_pair_by_pair():
+    first, second, _ = _example_b()
+    for squared in (True, False):
+        white = [white_directions(layer, squared=squared) for layer in (first, second)]
+        assert mean_correlation(*white) == pytest.approx(
+            svcca(first, second, squared=squared).mean, abs=1e-12
+        )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +163,8 @@ def test_training_ends_at_full_similarity_and_weights_are_left_as_they_were():
         if tensor.is_floating_point():
             tensor.add_(0.3 * torch.rand_like(tensor))
     images = torch.randn(2, *network.report_input[:1], 16, 16, 16)
-    result = compare_training(network, {"1": early, "2": final}, final, images, Reporter())
+    stages = {"1": lambda: early, "2": lambda: final}
+    result = compare_training(network, stages, final, images, Reporter())
     assert np.nanmin(result.values[:, 1]) > 0.999
     assert np.nanmean(result.values[:, 0]) < 0.99
     assert all(torch.equal(tensor, final[name]) for name, tensor in network.state_dict().items())
@@ -143,7 +172,31 @@ def test_training_ends_at_full_similarity_and_weights_are_left_as_they_were():
 
 def test_an_unknown_layer_is_named():
     with pytest.raises(InputError, match="'nowhere'"):
-        layer_maps(_tiny(), torch.zeros(1, 1, 16, 16, 16), ["nowhere"])
+        layer_grids(_tiny(), torch.zeros(1, 1, 16, 16, 16), ["nowhere"])
+
+
+def test_layers_of_other_grids_are_compared_on_the_coarser_one():
+    torch.manual_seed(0)
+    network = _tiny()
+    images = torch.randn(3, *network.report_input[:1], 16, 16, 16)
+    grids = layer_grids(network, images)
+    fine = next(name for name, grid in grids.items() if grid == (16, 16, 16))
+    coarse = next(name for name, grid in grids.items() if grid == (4, 4, 4))
+    result = compare_networks(network, network, images, Reporter())
+    points = Points(3, (4, 4, 4))
+    found = layer_points(network, images, {fine: points, coarse: points})
+    expected = svcca(found[fine].astype(float), found[coarse].astype(float)).mean
+    assert result.values[result.rows.index(fine), result.columns.index(coarse)] == pytest.approx(expected)
+
+
+def test_too_few_points_for_the_channels_are_told_once():
+    torch.manual_seed(0)
+    network, heard = _tiny(), []
+    images = torch.randn(1, *network.report_input[:1], 16, 16, 16)
+    reporter = Reporter(heard.append)
+    compare_networks(network, network, images, reporter, Sampling(points=60))
+    warnings = [event for event in heard if event["event"] == "warning"]
+    assert len(warnings) == 1 and "fewer than 5 points for each channel" in warnings[0]["text"]
 
 
 def test_the_command_writes_a_table_of_two_models(tmp_path, monkeypatch):
