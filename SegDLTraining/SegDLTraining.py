@@ -81,9 +81,9 @@ class SegDLTrainingLogic(ScriptedLoadableModuleLogic):
         """The table node of the training of a package, or None."""
         return self.trainer.table(output)
 
-    def stop(self):
-        """Stop the training after its step; it leaves a checkpoint."""
-        self.trainer.stop()
+    def stop(self, atOnce=False):
+        """Stop the training after its step, with a checkpoint; ``atOnce``: kill it, only earlier ones stay."""
+        self.trainer.stop(atOnce=atOnce)
 
     def shutdown(self):
         """Stop a training, wait for its checkpoint and end its process."""

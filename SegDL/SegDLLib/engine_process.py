@@ -12,7 +12,7 @@ from typing import Any
 import qt
 from SegDLEngine.errors import SegDLError
 
-from SegDLLib.process_end import howItEnded, missingPackage
+from SegDLLib.process_end import howItEnded, missingPackage, wasKilled
 from SegDLLib.protocol_process import ProtocolProcess
 from SegDLLib.python_command import MODULE_FOLDER, pythonCommand
 from SegDLLib.signals import Signal
@@ -87,7 +87,8 @@ class EngineProcess(ProtocolProcess):
         if exitCode == 0 and not crashed:
             return SegDLError("The engine has ended.", hint="Run again.", code=ENGINE_LEFT, detail=tail)
         return SegDLError(
-            f"The engine {howItEnded(exitCode, crashed)}; the scene was not changed.",
+            f"The engine {howItEnded(exitCode, wasKilled(exitCode, crashed, self.tail))};"
+            " the scene was not changed.",
             hint="Run again; if memory is short, choose fewer samples or the CPU.  See the log.",
             code="engine_died",
             detail=tail,

@@ -16,6 +16,7 @@ import slicer
 from SegDLEngine import protocol
 from SegDLEngine.errors import SegDLError
 
+from SegDLLib.process_end import kept
 from SegDLLib.process_tree import killTree
 from SegDLLib.python_command import MODULE_FOLDER, isSlicersOwn, pythonVariables
 from SegDLLib.signals import Signal
@@ -130,7 +131,7 @@ class ProtocolProcess:
         if process is None:
             return
         for line in self._err.feed(process.readAllStandardError().data()):
-            self.tail.append(line)
+            self.tail.append(kept(line))
         for line in self._out.feed(process.readAllStandardOutput().data()):
             self._dispatch(line)
 
@@ -139,7 +140,7 @@ class ProtocolProcess:
             event = protocol.decode(line)
         except ValueError:
             # A library that prints; it is kept for the report.
-            self.tail.append(line)
+            self.tail.append(kept(line))
             return
         self._handle(event)
         self.received.emit(event)
@@ -152,7 +153,7 @@ class ProtocolProcess:
         if process is None:
             return
         self._read()
-        self.tail.extend(self._err.rest())
+        self.tail.extend(map(kept, self._err.rest()))
         crashed = process.exitStatus() != qt.QProcess.NormalExit
         self._drop()
         if not self._expected:

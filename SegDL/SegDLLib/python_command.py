@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import slicer
 from SegDLEngine.errors import SegDLError
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
@@ -20,14 +21,20 @@ def pythonCommand() -> list[str]:
 
     ``sys.executable`` is not asked: inside Slicer it may be empty or the application itself.
     """
-    chosen = os.environ.get(PYTHON_VARIABLE) or shutil.which("PythonSlicer")
+    chosen = os.environ.get(PYTHON_VARIABLE) or _pythonOfSlicer()
     if not chosen:
         raise SegDLError(
-            "Slicer's Python (PythonSlicer) was not found on the PATH.",
+            "Slicer's Python (PythonSlicer) was not found.",
             hint=f"Start Slicer by its launcher, or name a Python with torch in {PYTHON_VARIABLE}.",
             code="no_python",
         )
     return [chosen]
+
+
+def _pythonOfSlicer() -> str | None:
+    """On the PATH, which the launcher has set, else in the folder of the application's programs."""
+    programs = os.path.join(slicer.app.slicerHome, "bin")
+    return shutil.which("PythonSlicer") or shutil.which("PythonSlicer", path=programs)
 
 
 def isSlicersOwn() -> bool:

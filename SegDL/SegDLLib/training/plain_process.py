@@ -15,6 +15,7 @@ from typing import IO, Any
 from SegDLEngine import protocol
 from SegDLEngine.errors import SegDLError
 
+from SegDLLib.process_end import kept
 from SegDLLib.process_tree import killTree
 from SegDLLib.python_command import MODULE_FOLDER, pythonCommand, pythonVariables
 from SegDLLib.signals import Signal
@@ -108,7 +109,7 @@ class PlainProcess:
             if not self._open:
                 self._finish()
         elif name == _ERR:
-            self.tail.append(line)
+            self.tail.append(kept(line))
         elif line:
             self._dispatch(line)
 
@@ -116,7 +117,7 @@ class PlainProcess:
         try:
             event = protocol.decode(line)
         except ValueError:
-            self.tail.append(line)
+            self.tail.append(kept(line))
             return
         if event.get("event") == "error":
             self._error = event

@@ -70,7 +70,7 @@ def findCases(card: ModelCard) -> SceneCases:
         if node.GetAttribute("SegDL.Model"):
             found.notes.append(f"'{node.GetName()}' is a result of a model: train on it only when corrected.")
     if not found.cases:
-        why = found.leftOut[0] if found.leftOut else "It has no segmentation."
+        why = found.leftOut[0] if found.leftOut else "The scene has no segmentation."
         raise InputError(f"No case in the scene can be used for training. {why}", code="data")
     return found
 

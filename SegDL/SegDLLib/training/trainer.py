@@ -85,7 +85,7 @@ class Trainer:
 
         ``data``: folder or manifest; ``scene``: the segmentations of the open scene instead, written beside
         ``output``; neither: the recipe's generated cases.  ``device``: auto, cpu, cuda:<n>; ``arguments``:
-        further ones of ``segdl-train fit``.
+        further ones of ``segdl-train fit``, paths among them absolute.
         """
         from SegDLLib.training.training_job import TrainingJob, TrainingRequest
 
@@ -94,7 +94,7 @@ class Trainer:
         words = ["--device", device, *map(str, arguments)]
         words += ["--epochs", str(epochs)] if epochs is not None else []
         request = TrainingRequest(
-            str(recipe),
+            _nameOrPath(recipe),
             self._card(recipe, needsData=data is None and not scene),
             _absolute(output),
             _absolute(data) if data is not None else None,
@@ -116,7 +116,7 @@ class Trainer:
         """Read all cases; returns ``cases``, ``problems`` (case, severity, text, hint) and ``usable``."""
         from SegDLLib.training.check_task import CheckTask
 
-        return self._run(CheckTask(self.process, str(recipe), _absolute(data)))
+        return self._run(CheckTask(self.process, _nameOrPath(recipe), _absolute(data)))
 
     def install(
         self,
@@ -146,10 +146,15 @@ class Trainer:
 
         return tableOfTraining(str(_absolute(output)))
 
-    def stop(self) -> None:
-        """Stop what runs, a training with a checkpoint; its ``onError`` hears Cancelled."""
+    def stop(self, *, atOnce: bool = False) -> None:
+        """Stop what runs, a training with a checkpoint; its ``onError`` hears Cancelled.
+
+        ``atOnce``: do not wait for the step; what was trained since the last checkpoint is lost.
+        """
         if self.busy:
             self._task.stop()
+        if atOnce and self.busy:
+            self.process.kill()
 
     def shutdown(self) -> None:
         """Stop a training, wait for its checkpoint, and end the process; the object can be used again."""
@@ -189,6 +194,12 @@ class Trainer:
         task.progressed.connect(relay.receive)
         task.start()
         return task.wait(relay)
+
+
+def _nameOrPath(recipe: str | Path) -> str:
+    """A recipe as the process understands it, which works in another folder; see ``load_recipe``."""
+    path = Path(recipe)
+    return str(path.absolute()) if path.is_file() else str(recipe)
 
 
 def _absolute(path: str | Path) -> Path:

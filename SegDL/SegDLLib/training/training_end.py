@@ -7,11 +7,15 @@ from typing import Any
 
 from SegDLEngine.errors import SegDLError
 
-from SegDLLib.process_end import errorOf, howItEnded, missingPackage
+from SegDLLib.process_end import errorOf, exceptionIn, howItEnded, missingPackage, wasKilled
 
 # A step, its checkpoint and the end of the process fit into this, but for the slowest.
 GRACE_SECONDS = 20.0
 TAIL_LINES = 50
+_OUT_OF_MEMORY = (
+    "Memory may have run out: close other programs, or make the batch of the recipe (sampling.batch) smaller."
+)
+_GO_ON = "Start again: a training goes on from its last checkpoint."
 # How the commands mark their one line about what went wrong.
 _COMPLAINTS = ("segdl: error: ", "segdl-train: ")
 
@@ -27,18 +31,21 @@ def verdict(
         return None
     if error is not None:
         return errorOf(error)
-    return missingPackage(tail) or _lastWords(exitCode, crashed, tail)
+    killed = wasKilled(exitCode, crashed, tail)
+    return (None if killed else missingPackage(tail)) or _lastWords(exitCode, killed, tail)
 
 
-def _lastWords(exitCode: int, crashed: bool, tail: Sequence[str]) -> SegDLError:
+def _lastWords(exitCode: int, killed: bool, tail: Sequence[str]) -> SegDLError:
     detail = "\n".join(tail)
     for line in reversed(tail):
         for mark in _COMPLAINTS:
             if line.startswith(mark):
                 return SegDLError(line.removeprefix(mark), detail=detail)
+    reason = exceptionIn(tail)
+    text = f"The training {howItEnded(exitCode, killed)}"
     return SegDLError(
-        f"The training {howItEnded(exitCode, crashed)}.",
-        hint="Start again: it goes on from its last checkpoint.  See the log.",
+        f"{text}: {reason.rstrip('.')}." if reason else f"{text}.",
+        hint=f"{_OUT_OF_MEMORY} {_GO_ON}" if killed else _GO_ON,
         code="training_died",
         detail=detail,
     )

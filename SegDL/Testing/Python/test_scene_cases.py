@@ -145,7 +145,7 @@ def test_an_empty_scene_and_other_modalities_are_refused(scene):
     from SegDLEngine.errors import InputError
     from SegDLLib.training.scene_cases import findCases
 
-    with pytest.raises(InputError, match="It has no segmentation"):
+    with pytest.raises(InputError, match="The scene has no segmentation"):
         findCases(card())
     addSegmentation(addVolume("MR T1"), "brain")
     with pytest.raises(InputError, match="'brain' was drawn on MR, the recipe is for CT"):

@@ -47,6 +47,77 @@ def test_a_bad_end_is_told_in_one_sentence(error, tail, text, code):
     assert isinstance(found, Cancelled) == (code == "cancelled")
 
 
+@pytest.mark.parametrize(
+    ("exitCode", "crashed", "tail"),
+    [
+        (9, True, []),
+        (137, False, []),
+        (1, False, ["error: [/opt/PythonSlicer] exit abnormally - Report it."]),
+    ],
+)
+def test_a_kill_is_known_by_signal_code_or_launcher(exitCode, crashed, tail):
+    pytest.importorskip("slicer")
+    from SegDLLib.training.training_end import verdict
+
+    found = verdict(None, exitCode, crashed, ["No module named 'triton'", *tail])
+    assert found.text == "The training was ended by the system or crashed."
+    assert "Memory may have run out" in found.hint
+    assert "goes on from its last checkpoint" in found.hint
+
+
+def test_the_exception_of_a_foreign_program_is_told():
+    pytest.importorskip("slicer")
+    from SegDLLib.training.training_end import verdict
+
+    found = verdict(None, 1, False, ["Traceback", "  raise", "torch.OutOfMemoryError: Too large.", "bye"])
+    assert found.text == "The training ended with code 1: torch.OutOfMemoryError: Too large."
+    assert found.detail.splitlines()[-1] == "bye"
+
+
+def test_the_other_python_is_told_to_get_the_package(monkeypatch):
+    pytest.importorskip("slicer")
+    from SegDLLib.training.training_end import verdict
+
+    monkeypatch.setenv("SEGDL_PYTHON", "/opt/python")
+    found = verdict(None, 1, False, ["ModuleNotFoundError: No module named 'torch'"])
+    assert found.hint == "Install it for /opt/python."
+
+
+def test_an_error_event_without_fields_is_an_error_still():
+    pytest.importorskip("slicer")
+    from SegDLLib.training.training_end import verdict
+
+    assert verdict({"event": "error"}, 1, False, []).code == "failed"
+
+
+def test_endless_output_is_kept_by_its_end(slicer_app, monkeypatch, tmp_path):
+    import host
+    from SegDLLib.training.training_process import TrainingProcess
+
+    (tmp_path / "chatty.py").write_text(
+        "import sys\n"
+        "for n in range(300): sys.stderr.write(f'\\rloading {n} %')\n"
+        "sys.stderr.write('x' * 3_000_000 + 'end\\n')\n"
+        "sys.stdout.buffer.write(b'\\xff\\xfe no text\\n')\n"
+        "sys.exit(1)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = TrainingProcess()
+    ends = []
+    process.ended.connect(ends.append)
+    try:
+        process.run(["chatty"])
+        host.wait_for(lambda: ends, 30)
+    finally:
+        process.close()
+    lines = ends[0].detail.splitlines()
+    assert len(lines) == 50
+    assert max(map(len, lines)) < 2100
+    assert any(line.endswith("xend") for line in lines)
+    assert "loading 298 %" in lines
+
+
 def test_a_killed_process_says_that_it_can_go_on(slicer_app, monkeypatch):
     import host
     from SegDLLib.training.training_process import TrainingProcess
