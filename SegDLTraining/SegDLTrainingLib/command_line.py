@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from SegDLEngine.errors import InputError, SegDLError
+from SegDLEngine.errors import Cancelled, InputError, SegDLError
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib import combine, cross_validation_command, fit_command, report_command
 from SegDLTrainingLib.analysis import command_line as analysis
 from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
+from SegDLTrainingLib.launcher import restarts_left, settle
 from SegDLTrainingLib.progress import StopRequests, sink_of
 from SegDLTrainingLib.recipes import COMMANDS, list_recipes
 from SegDLTrainingLib.restoration import command_line as restoration
@@ -35,21 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         reporter = Reporter(sink, arguments.stop.asked)
         try:
             arguments.run(arguments, reporter)
-        except SegDLError as error:
-            _complain(error, arguments.progress, reporter)
-            return error.exit_code
         except Exception as error:
-            if arguments.progress == "json":
-                reporter.error(error)
-            traceback.print_exception(error)
-            return SegDLError.exit_code
+            return _ended(error, arguments.progress, reporter)
     return 0
 
 
-def _complain(error: SegDLError, progress: str, reporter: Reporter) -> None:
-    if progress == "json":
-        reporter.error(error)
-    print(f"segdl-train: {error}", file=sys.stderr)
+def _ended(error: Exception, progress: str, reporter: Reporter) -> int:
+    """Say why the work ended, in the first of several processes only; returns the exit code."""
+    first, code = settle(error.exit_code if isinstance(error, SegDLError) else SegDLError.exit_code)
+    if first:
+        if progress == "json":
+            reporter.error(error)
+        if isinstance(error, SegDLError):
+            print(f"segdl-train: {error}", file=sys.stderr)
+        else:
+            traceback.print_exception(error)
+    # Who asked for a stop does not want torchrun to start again.
+    return 0 if code == Cancelled.exit_code and restarts_left() else code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.protocol import Reporter
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from SegDLTrainingLib.draws import seed_of
@@ -19,13 +18,14 @@ from SegDLTrainingLib.optimisers import PenalisedSGD, build_optimiser
 from SegDLTrainingLib.schedules import build_schedule
 from SegDLTrainingLib.task import Part, Setting, TaskMaker
 from SegDLTrainingLib.trainable import choose_trainable, set_training, unused_parameters
+from SegDLTrainingLib.whole_batch import WholeBatch
 
 
 class Phase:
     """Task, optimiser and schedule of one recipe, and the step that uses them.
 
-    A batch is shared among the processes, and each share is computed in ``training.accumulate`` parts whose
-    gradients add up to that of the whole; batch norm sees a part at a time.
+    A batch is computed in ``training.accumulate`` parts, whose gradients add up to that of the whole, and the
+    processes share each part; batch norm sees a part at a time, of all processes.
     """
 
     def __init__(self, setting: Setting, make_task: TaskMaker, loaders: int, reporter: Reporter):
@@ -42,9 +42,12 @@ class Phase:
             recipe.data.get("optimiser", {}),
         )
         self.task = make_task(setting)
-        self._parts = _parts(setting.processes.share(self.task.size), int(settings.get("accumulate", 1)))
+        parts = _parts(self.task.size, int(settings.get("accumulate", 1)))
+        # The first row of a part, in whichever process, names its random numbers.
+        self._first_rows = [rows[0] for rows in parts]
+        self._parts = [setting.processes.share(rows) for rows in parts]
         self._load = Loader(self._batch, loaders)
-        self._model = self._parallel(reporter)
+        self._model = self._parallel()
 
     def begin_epoch(self) -> None:
         set_training(self._network)
@@ -62,10 +65,10 @@ class Phase:
         total, parts = 0.0, self._load(number, last)
         for place, (images, *aims) in enumerate(parts):
             # Dropout is the only random layer; its masks too follow from the seed and the step.
-            torch.manual_seed(seed_of(self._seed, number, self._parts[place][0], 1))
+            torch.manual_seed(seed_of(self._seed, number, self._first_rows[place], 1))
             together = contextlib.nullcontext() if place == len(parts) - 1 else self._apart()
             with together:
-                with self.precision.autocast():
+                with self.precision.autocast(), self._whole_batch():
                     logits = self._model(images.to(self._device, non_blocking=True))
                 there = [aim.to(self._device, non_blocking=True) for aim in aims]
                 value = self.task.loss(logits.float(), there, epoch)
@@ -100,33 +103,34 @@ class Phase:
                 code="not_a_number",
             )
 
-    def _parallel(self, reporter: Reporter) -> torch.nn.Module:
+    def _parallel(self) -> torch.nn.Module:
         """The network, wrapped so that the processes' gradients are averaged."""
         if self._processes.count == 1:
             return self._network
-        trial = copy.deepcopy(self._network)
-        unused = unused_parameters(trial, self._batch(0)[0][0][:1].to(self._device))
+        trial, images = copy.deepcopy(self._network), self._batch(0)[0][0].to(self._device)
+        with self.precision.autocast(), self._whole_batch():
+            unused = unused_parameters(trial, images)
         names = {id(parameter): name for name, parameter in trial.named_parameters()}
         idle = {names[id(parameter)] for parameter in unused}
         for name, parameter in self._network.named_parameters():
             if name in idle:
                 parameter.requires_grad_(False)
-        if any(isinstance(module, _BatchNorm) for module in self._network.modules()):
-            reporter.warning(
-                "batch_norm", "Batch norm sees each process's share of the batch, not the whole of it."
-            )
         return DistributedDataParallel(self._network)
 
     def _apart(self) -> Any:
         model = self._model
         return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
 
+    def _whole_batch(self) -> Any:
+        processes = self._processes
+        return WholeBatch(processes, len(self._parts[0])) if processes.count > 1 else contextlib.nullcontext()
 
-def _parts(rows: range, count: int) -> list[range]:
-    if count < 1 or len(rows) % count:
+
+def _parts(size: int, count: int) -> list[range]:
+    if count < 1 or size % count:
         raise InputError(
-            f"A share of {len(rows)} rows cannot be computed in {count} equal parts.",
+            f"A batch of {size} rows cannot be computed in {count} equal parts.",
             hint="Choose a training.accumulate that divides sampling.batch.",
         )
-    each = len(rows) // count
-    return [rows[first : first + each] for first in range(0, len(rows), each)]
+    each = size // count
+    return [range(first, first + each) for first in range(0, size, each)]

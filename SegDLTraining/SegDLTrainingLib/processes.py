@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from SegDLEngine.errors import InputError
+from SegDLEngine.errors import InputError, SegDLError
 from torch import distributed
+
+from SegDLTrainingLib.launcher import meet, process_count, settle
 
 # The first process prepares the cases while the others wait for it.
 PATIENCE = timedelta(hours=24)
@@ -27,15 +28,15 @@ class Processes:
     def first(self) -> bool:
         return self.rank == 0
 
-    def share(self, rows: int) -> range:
-        """This process's rows of a batch; raises InputError if they cannot be shared equally."""
-        if rows % self.count:
+    def share(self, rows: range) -> range:
+        """This process's part of consecutive rows; raises InputError if they cannot be shared equally."""
+        if len(rows) % self.count:
             raise InputError(
-                f"A batch of {rows} cannot be shared equally by {self.count} processes.",
-                hint="Choose a sampling.batch that is a multiple of their number.",
+                f"{len(rows)} rows of a batch cannot be shared equally by {self.count} processes.",
+                hint="Choose a sampling.batch that is a multiple of training.accumulate times their number.",
             )
-        each = rows // self.count
-        return range(self.rank * each, (self.rank + 1) * each)
+        each = len(rows) // self.count
+        return rows[self.rank * each : (self.rank + 1) * each]
 
     def sum(self, values: Sequence[float], device: str = "cpu") -> list[float]:
         """Element-wise sums over all processes, the same in each."""
@@ -53,13 +54,38 @@ class Processes:
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """The group that ``torchrun`` describes in the environment; a single process without it."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    """The group that ``torchrun`` describes in the environment; a single process without it.
+
+    Within the block the group may be joined again.  Raises SegDLError when another process has gone.
+    """
+    count = process_count()
     if count == 1:
         yield Processes()
         return
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
-    try:
+    if distributed.is_initialized():
         yield Processes(distributed.get_rank(), count)
+        return
+    store, rank, count = meet()
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+    try:
+        yield Processes(rank, count)
+    except SegDLError as error:
+        settle(error.exit_code)
+        raise
+    except RuntimeError as error:
+        settle(SegDLError.exit_code)
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise SegDLError(
+            "Another process of this training has gone.",
+            hint="Was it killed, perhaps for want of memory? The same command goes on from the last "
+            "checkpoint; torchrun --max-restarts does so by itself.",
+            detail=str(error),
+        ) from error
+    except BaseException:
+        settle(SegDLError.exit_code)
+        raise
     finally:
+        # Not before it is settled who was first: the others notice this end at once.
         distributed.destroy_process_group()
