@@ -39,6 +39,7 @@ def test_report_004_plateau_halves_after_two_epochs_without_improvement():
     assert rate(4, losses(0.5, 0.4, 0.41, 0.40)) == 5e-3
     assert rate(4, losses(0.5, 0.4, 0.41, 0.39995)) == 5e-3, "less than min_delta is no improvement"
     assert rate(9, losses(0.4, *[0.5] * 8)) == pytest.approx(6.25e-4)
+    assert rate(5, losses(0.4, 0.5, 0.5, 0.45, 0.44)) == 2.5e-3, "the best stays the best after a reduction"
 
 
 def test_plateau_follows_a_metric_that_should_rise():
@@ -52,7 +53,7 @@ def test_warm_cosine_rises_to_its_start_and_falls_to_its_end():
     rate = build_schedule({"name": "warm_cosine", "start": 2e-3, "epochs": 10, "warm_up": 2, "end": 1e-5})
     assert rate(0) < 1e-5 and rate(1) == pytest.approx(1e-3, rel=1e-2)
     assert rate(2) == pytest.approx(2e-3) and rate(6) == pytest.approx((2e-3 + 1e-5) / 2)
-    assert rate(10) == pytest.approx(1e-5)
+    assert rate(10) == rate(13) == pytest.approx(1e-5)
 
 
 def test_early_stopping_waits_for_its_patience():

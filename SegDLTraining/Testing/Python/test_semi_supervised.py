@@ -27,6 +27,16 @@ from SegDLTrainingLib.semi_supervised.pseudo_labels import (
     pooled_features,
     similarity_histogram,
 )
+from SegDLTrainingLib.semi_supervised.settings import SemiSupervisedSettings
+
+
+def test_the_report_s_numbers_are_the_defaults():
+    """Specification, section 4(g): patches, boxes, the second rule, the teacher."""
+    own = SemiSupervisedSettings()
+    assert (own.patch, own.padded, own.dictionary, own.queries) == (68, 72, 120, 32)
+    assert (own.dictionary_margin, own.query_margin) == (DICTIONARY_MARGIN, QUERY_MARGIN) == (10, 15)
+    assert (own.rule, own.lowest, own.highest) == ("best", 0.87, 0.96)
+    assert (own.teacher_decay, own.ramp_up_epochs) == (0.99, 5.0)
 
 
 @pytest.mark.parametrize("margin", [0, DICTIONARY_MARGIN, QUERY_MARGIN])
