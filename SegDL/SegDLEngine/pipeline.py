@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import SegDLEngine
-from SegDLEngine.errors import InputError
+from SegDLEngine.errors import InputError, SegDLError
 from SegDLEngine.images.checks import check_image
 from SegDLEngine.images.cropping import crop
 from SegDLEngine.images.grid import Grid
@@ -65,10 +65,32 @@ def segment(
     spread, the entropy and the mutual information.  ``maps`` names those that are wanted, all by default: of
     a large volume each takes as much memory as four label volumes.
     Reports all ``STAGES`` but "writing", and raises Cancelled at the next step once the reporter says so.
-    Raises InputError for images or options that cannot be used, ModelError for the model.
+    Raises InputError for images or options that cannot be used, ModelError for the model, SegDLError where
+    memory does not suffice.
     """
+    try:
+        return _segment(case, model, options or SegmentOptions(), reporter or Reporter(), maps)
+    except (MemoryError, RuntimeError) as error:
+        from SegDLEngine.inference.runtime import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        raise SegDLError(
+            "There is not enough memory for this image.",
+            hint="Close other programs, or give the part of the image that matters.",
+            code="memory",
+            detail=str(error),
+        ) from error
+
+
+def _segment(
+    case: Mapping[str, Source],
+    model: str | Path | Model,
+    options: SegmentOptions,
+    reporter: Reporter,
+    maps: Collection[str] | None,
+) -> Result:
     started, clock = datetime.now(UTC), time.monotonic()
-    options, reporter = options or SegmentOptions(), reporter or Reporter()
     earlier_warnings = len(reporter.warnings)
     reporter.stages(STAGES)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from SegDLEngine.errors import InputError
 from SegDLEngine.images.display_window import is_windowed
+from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 
 # CT in Hounsfield units has air or fat below 0 and, from noise alone, spans more than this.
@@ -14,6 +17,8 @@ NARROWEST_HU_RANGE = 50
 FAT_HU, FEWEST_NEGATIVE = -100, 0.001
 # Scanners write -32768..32767; anything beyond is no Hounsfield unit.
 LARGEST_HU = 40000
+# No scan of a patient has shorter voxels or is longer (mm): the geometry is in another unit, or broken.
+SHORTEST_VOXEL, LONGEST_SIDE = 0.01, 5000
 # Highest plausible SUV; Bq/ml of a clinical PET go far beyond.
 LARGEST_SUV = 1000
 
@@ -25,8 +30,9 @@ def check_image(
 ) -> None:
     """Raise InputError unless ``image``, given as input ``name``, can be used.
 
-    Refused: values that are not finite, a constant image, another modality or unit than the card expects
-    (``modality``, ``unit``; '' accepts any), and values that cannot be in HU or SUV where the file is silent.
+    Refused: values that are not finite, a constant image, a geometry that cannot be in millimetres, another
+    modality or unit than the card expects (``modality``, ``unit``; '' accepts any), and values that cannot be
+    in HU or SUV where the file is silent.
     ``windowed`` accepts a CT stored as a display window 0..255, for a model that restores its HU.
     """
     what = _what(image, name)
@@ -46,11 +52,18 @@ def check_image(
         raise InputError(
             f"{what} is constant: every voxel is {low:g}.", hint="Check the export.", code="constant"
         )
+    _check_size(image.grid, what)
     _check_modality(image, what, modality)
     if unit and image.unit and image.unit != unit:
         raise InputError(
             f"{what} is in {image.unit}, the model expects {unit}.",
             hint=f"Convert the image to {unit}.",
+            code="unit",
+        )
+    if unit == "HU" and array.dtype == np.int8:
+        raise InputError(
+            f"{what} has values of type int8, which cannot hold Hounsfield units.",
+            hint="Give the original CT.",
             code="unit",
         )
     if unit == "HU" and not (windowed and is_windowed(array)):
@@ -62,6 +75,21 @@ def check_image(
             hint="Give the DICOM series, which is converted by itself, or a volume in SUV.",
             code="unit",
         )
+
+
+def _check_size(grid: Grid, what: str) -> None:
+    sides = [count * spacing for count, spacing in zip(grid.size, grid.spacing, strict=True)]
+    if min(grid.spacing) < SHORTEST_VOXEL:
+        found = f"has voxels of {_by(grid.spacing)} mm"
+    elif max(sides) > LONGEST_SIDE:
+        found = f"is {_by(sides)} mm large"
+    else:
+        return
+    raise InputError(
+        f"{what} {found}, unlike any scan of a patient.",
+        hint="Check the spacing in its header: it must be in millimetres.",
+        code="geometry",
+    )
 
 
 def _check_modality(image: Image, what: str, modality: str) -> None:
@@ -98,6 +126,10 @@ def _check_hounsfield(what: str, low: float, high: float, negative: float) -> No
         hint=hint,
         code="unit",
     )
+
+
+def _by(lengths: Sequence[float]) -> str:
+    return " x ".join(f"{length:g}" for length in lengths)
 
 
 def _what(image: Image, name: str) -> str:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def to_sitk(image: Image) -> SimpleITK.Image:
-    """A SimpleITK image with a copy of the voxels (bool becomes uint8, float16 float32)."""
+    """A SimpleITK image with a copy of the voxels in this computer's byte order.
+
+    bool becomes uint8 and float16 float32.
+    """
     import SimpleITK
 
     array = image.array
@@ -22,6 +25,7 @@ def to_sitk(image: Image) -> SimpleITK.Image:
         array = array.astype(np.uint8)
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     converted = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
     set_grid(converted, image.grid)
     return converted

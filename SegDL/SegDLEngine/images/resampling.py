@@ -25,9 +25,9 @@ def resample(image: Image, grid: Grid, *, interpolation: str = "linear", outside
     """The image's values at the voxel centres of ``grid``; ``outside`` where the image has none.
 
     ``interpolation`` is 'linear', 'nearest' (labels and masks) or 'cubic' (B-spline through the values, which
-    overshoots at edges).  The type is kept; interpolated values of integers are rounded to the nearest whole
-    number that it holds.  The image reaches to the outer faces of its voxels;
-    in the outer half voxel the edge value holds.  There is no smoothing before downsampling: each new voxel
+    overshoots at edges).  The type is kept; interpolated values of integers, and ``outside``, are rounded to
+    the nearest whole number that it holds.  The image reaches to the outer faces of its voxels; in the outer
+    half voxel the edge value holds.  There is no smoothing before downsampling: each new voxel
     is the interpolated value at its centre, not a mean; see ``antialiased``.
     """
     if interpolation not in INTERPOLATIONS:
@@ -44,7 +44,7 @@ def resample(image: Image, grid: Grid, *, interpolation: str = "linear", outside
     source = to_sitk(_thick_enough(image) if interpolation == "cubic" else image)
     resampler = SimpleITK.ResampleImageFilter()
     resampler.SetInterpolator(methods[interpolation])
-    resampler.SetDefaultPixelValue(float(outside))
+    resampler.SetDefaultPixelValue(_held(outside, image.array.dtype))
     resampler.SetSize(grid.size)
     resampler.SetOutputSpacing(grid.spacing)
     resampler.SetOutputOrigin(grid.origin)
@@ -104,6 +104,14 @@ def canonical_grid(grid: Grid, spacing: Sequence[float]) -> Grid:
     first[thin] = last[thin] = ((low + high) / 2)[thin]
     size = (last - first).astype(int) + 1
     return Grid(tuple(size.tolist()), tuple(step.tolist()), tuple((first * step).tolist()))
+
+
+def _held(value: float, kind: np.dtype) -> float:
+    """The nearest value that an array of this type can have."""
+    if kind.kind not in "ui":
+        return float(value)
+    limits = np.iinfo(kind)
+    return float(min(max(round(value), limits.min), limits.max))
 
 
 def _thick_enough(image: Image) -> Image:

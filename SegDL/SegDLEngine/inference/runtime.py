@@ -110,7 +110,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
-    signs = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    signs = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
     return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
 
 

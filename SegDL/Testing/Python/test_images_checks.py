@@ -108,3 +108,22 @@ def test_real_ct_passes(parts):
 def test_real_image_that_is_no_ct_is_refused(parts):
     with pytest.raises(InputError, match="not in Hounsfield units"):
         check_image(read_image(real_file(*parts)), "CT", modality="CT", unit="HU")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "words"),
+    [
+        ((7e-4, 7e-4, 3e-3), r"voxels of 0\.0007 x 0\.0007 x 0\.003 mm"),
+        ((700, 700, 3000), r"9800 x 8400 x 30000 mm large"),
+        ((0.7, 0.7, 900), r"9\.8 x 8\.4 x 9000 mm large"),
+    ],
+)
+def test_a_geometry_that_is_not_in_millimetres(spacing, words):
+    image = ct()
+    wrong = image.with_array(image.array, Grid(image.grid.size, spacing))
+    assert refused(wrong, words).code == "geometry"
+    check_image(image.with_array(image.array, Grid(image.grid.size, (0.05, 0.05, 300))), "CT")
+
+
+def test_hounsfield_units_that_the_type_cannot_hold():
+    refused(ct(scale=0.1, dtype=np.int8), "values of type int8, which cannot hold Hounsfield units")

@@ -37,6 +37,20 @@ def test_nearest_by_hand_keeps_labels():
     assert result.array.dtype == np.uint8
 
 
+def test_values_of_the_other_byte_order_are_the_same():
+    target = Grid((3, 1, 1), (0.5, 1, 1), (0.25, 0, 0))
+    for kind in (">i2", ">f4"):
+        result = resample(line(np.array([-1000, 40], kind)), target, outside=-1000)
+        assert result.array.ravel().tolist() == [-740, -220, 40]
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
+def test_outside_is_the_nearest_value_that_the_type_holds(interpolation):
+    target = Grid((3, 1, 1), (1, 1, 1), (-1, 0, 0))
+    result = resample(line(np.uint8([3, 9])), target, interpolation=interpolation, outside=-1000)
+    assert result.array.ravel().tolist() == [0, 3, 9]
+
+
 def test_integers_are_rounded_not_cut():
     target = Grid((4, 1, 1), (1, 1, 1), (0.75, 0, 0))
     result = resample(line(np.int16([-9, -10, -12, -13, -13])), target, outside=-1000)

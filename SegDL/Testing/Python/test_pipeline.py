@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from SegDLEngine import protocol
-from SegDLEngine.errors import Cancelled, InputError, ModelError
+from SegDLEngine import pipeline, protocol
+from SegDLEngine.errors import Cancelled, InputError, ModelError, SegDLError
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.resampling import resample
@@ -168,6 +168,19 @@ def test_a_region_beside_the_image_is_refused(model):
     options = SegmentOptions(roi=(500, 600, 0, 10, 0, 10), **CPU)
     with pytest.raises(InputError, match="region of interest"):
         segment({"CT": image_of_balls(PLAIN)}, model, options)
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("Failed to allocate memory for image.")])
+def test_a_lack_of_memory_is_told_as_such(model, monkeypatch, fault):
+    """As NumPy and SimpleITK say it, wherever it happens."""
+
+    def fail(*arguments, **named):
+        raise fault
+
+    monkeypatch.setattr(pipeline, "run_steps", fail)
+    with pytest.raises(SegDLError, match="not enough memory") as caught:
+        segment({"CT": image_of_balls(PLAIN)}, model, SegmentOptions(**CPU))
+    assert caught.value.code == "memory" and caught.value.exit_code == 1
 
 
 def test_small_lesions_go_when_asked(model):
