@@ -240,7 +240,9 @@ class _Fit:
         if (position.epoch + 1) % phase.task.every == 0 or position.epoch + 1 == phase.epochs:
             row.update(phase.task.judge(phase.task.kept, position.epoch))
         row["seconds"] = time.perf_counter() - began
-        self._end_epoch({key: round(value, 6) for key, value in row.items()})
+        row = {key: round(value, 6) for key, value in row.items()}
+        # Rates fall by orders of magnitude: significant digits instead of decimals.
+        self._end_epoch({**row, "rate": float(f"{rate:.6g}")})
 
     def _after_step(self, loss: float, rate: float) -> None:
         """Write a stage if it is time; report; write a checkpoint if it is time or a stop is asked for."""
