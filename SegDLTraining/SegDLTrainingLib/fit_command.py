@@ -93,12 +93,15 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_of(arguments: argparse.Namespace, task: str) -> Recipe:
     """The recipe with what the command line changes of it; raises InputError for one of another task."""
+    from SegDLTrainingLib.recipe_check import check_recipe
+
     recipe = load_recipe(arguments.recipe)
     if recipe.task != task:
         raise InputError(
             f"The recipe '{recipe['id']}' is for segdl-train {COMMANDS[recipe.task]}.",
             hint=f"Recipes for {COMMANDS[task]} have the task '{task}'.",
         )
+    check_recipe(recipe)
     if arguments.epochs is not None:
         if arguments.epochs < 1:
             raise InputError(f"--epochs {arguments.epochs} is less than 1.")

@@ -15,21 +15,30 @@ from SegDLTrainingLib.data.check import check_cases
 from SegDLTrainingLib.data.splits import Split, Splits
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.recipes import Recipe
-from SegDLTrainingLib.user_cases import found_cases, refuse, split_of
+from SegDLTrainingLib.user_cases import found_cases, refuse, splits_of
 
 STAGE = "checking"
 
 
 def check_own_cases(recipe: Recipe, cache: Path, workers: int, reporter: Reporter) -> None:
-    """Read the cases for training and validation as ``segdl-train data check`` does.
+    """Read the cases for training, validation and test as ``segdl-train data check`` does.
 
     Errors are raised together as one InputError, warnings go to the reporter.  Data that were found sound are
     not read again until a file, the split or the card changes; ``cache`` remembers it.
     """
     found = found_cases(recipe)
-    whole = split_of(recipe, found.cases)
-    split = Split(whole.name, whole.training, whole.validation)
-    cases = [*split.of(found.cases, "training"), *split.of(found.cases, "validation")]
+    divisions = splits_of(recipe, found.cases)
+    if "meant_for" in divisions.options:
+        parts = "/".join(str(len(names)) for names in divisions[_fold(recipe)].parts().values())
+        reporter.warning(
+            "division",
+            f"The recipe's division is meant for {divisions.options['meant_for']} patients; with fewer, "
+            f"training/validation/test are {parts} cases.",
+        )
+    whole = divisions[_fold(recipe)]
+    test = [case for case in whole.of(found.cases, "test") if case.labels is not None]
+    split = Split(whole.name, whole.training, whole.validation, [case.name for case in test])
+    cases = [*split.of(found.cases, "training"), *split.of(found.cases, "validation"), *test]
     card = recipe.card
     files = {case.name: [_stamp(path) for path in _paths(case)] for case in cases}
     how = [files, split.parts(), card["inputs"], card["labels"], recipe["data"].get("label_map")]
@@ -44,6 +53,10 @@ def check_own_cases(recipe: Recipe, cache: Path, workers: int, reporter: Reporte
     marker.parent.mkdir(parents=True, exist_ok=True)
     with replacing(marker, ".json") as temporary:
         temporary.write_text(json.dumps(report.data(), indent=1) + "\n", encoding="utf-8")
+
+
+def _fold(recipe: Recipe) -> str | int:
+    return recipe["data"].get("fold", 0)
 
 
 def _paths(case: CaseEntry) -> list[str]:

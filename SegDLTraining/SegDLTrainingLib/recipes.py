@@ -13,12 +13,14 @@ from SegDLEngine.errors import InputError, ModelError
 from SegDLEngine.models.card import check_card
 from SegDLEngine.models.catalogue import load_model
 
+from SegDLTrainingLib.recipe_schema import check_against_schema
+
 SCHEMA_NAME = "segdl-recipe-1"
 SEGMENTATION, RESTORATION, SEMI_SUPERVISED = "segmentation", "restoration", "semi-supervised"
 # The command that trains each task.
 COMMANDS = {SEGMENTATION: "fit", RESTORATION: "pretrain", SEMI_SUPERVISED: "semi-supervised"}
+Cards = dict[str, dict[str, Any]]
 NOT_INHERITED = ("weights", "results", "training", "thumbnail")
-SCHEMA_FILE = Path(__file__).with_name("recipe.schema.json")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Recipe:
         return int(self.data["seed"])
 
     @property
+    def published(self) -> list[dict[str, Any]]:
+        """The figures of the reports that this experiment repeats; one entry for each table."""
+        given = self.data.get("published") or []
+        return [given] if isinstance(given, dict) else given
+
+    @property
     def phases(self) -> list[Recipe]:
         """The recipe of each phase: its changes to the whole, table by table; one phase by default."""
         changes = self.data.get("phases") or [{}]
@@ -60,7 +68,7 @@ class Recipe:
     @property
     def content(self) -> dict[str, Any]:
         """Everything that decides about the weights but the cases themselves: not names, not places."""
-        free = ("id", "title", "report", "extends", "schema", "published")
+        free = ("id", "title", "report", "choices", "extends", "schema", "published")
         content = {key: value for key, value in self.data.items() if key not in free}
         places = ("path", "splits", "layout")
         content["data"] = {key: value for key, value in self.data["data"].items() if key not in places}
@@ -95,49 +103,67 @@ def recipe_folders() -> list[Path]:
 def list_recipes() -> list[Recipe]:
     """All shipped recipes by name."""
     paths = {path.stem: path for folder in recipe_folders() for path in sorted(folder.glob("*.json"))}
-    return [load_recipe(path) for path in paths.values()]
+    cards: Cards = {}
+    return [_load(path, (), cards) for path in paths.values()]
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """The recipe of a file, or a shipped one by name; raises InputError that names the missing part."""
-    path = Path(name_or_path)
-    if not path.is_file():
-        shipped = [folder / f"{name_or_path}.json" for folder in recipe_folders()]
-        found = [candidate for candidate in shipped if candidate.is_file()]
-        if not found:
-            raise InputError(
-                f"There is no recipe '{name_or_path}'.",
-                hint="segdl-train recipes lists the shipped ones; or give the path of a JSON file.",
-            )
-        path = found[0]
+    """The recipe of a file, or a shipped one by name; raises InputError that names the missing part.
+
+    What a recipe ``extends`` is a shipped recipe by name, or a file, beside the recipe's own if the path is
+    relative.
+    """
+    return _load(_path_of(name_or_path, Path()), (), {})
+
+
+def _load(path: Path, extending: tuple[Path, ...], cards: Cards) -> Recipe:
+    """``extending``: the recipes that lead to this one; ``cards``: those that were read, by ``card.from``."""
+    data = _read(path)
+    if "extends" in data:
+        base_path = _path_of(data["extends"], path.parent, f"The recipe {path}: extends: ")
+        chain = (*extending, path.resolve())
+        if base_path.resolve() in chain:
+            raise InputError(f"The recipe {path}: extends: '{data['extends']}' leads back to itself.")
+        base = _load(base_path, chain, cards).data
+        other_card = "from" in data.get("card", {})
+        data = {**_merged({**base, "card": {}} if other_card else base, data), **_alone(data)}
+    data = _with_whole_card(data, path, cards)
+    check_against_schema(data, path)
+    check_card(data["card"], f"{path}:card")
+    return Recipe(data)
+
+
+def _path_of(name_or_path: str | Path, beside: Path, where: str = "") -> Path:
+    path = beside / name_or_path
+    shipped = [folder / f"{name_or_path}.json" for folder in recipe_folders()]
+    for candidate in (path, *shipped):
+        if candidate.is_file():
+            return candidate
+    raise InputError(
+        f"{where}There is no recipe '{name_or_path}'.",
+        hint="segdl-train recipes lists the shipped ones; or give the path of a JSON file.",
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}.") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_NAME:
         raise InputError(f"{path} is no recipe: its 'schema' is not '{SCHEMA_NAME}'.")
-    if "extends" in data:
-        base = load_recipe(data["extends"]).data
-        other_card = "from" in data.get("card", {})
-        data = _merged({**base, "card": {}} if other_card else base, data)
-    data = _with_whole_card(data, path)
-    _check_schema(data, path)
-    check_card(data["card"], f"{path}:card")
-    return Recipe(data)
+    for key, kind, name in (("extends", str, "text"), ("card", dict, "a table")):
+        if key in data and not isinstance(data[key], kind):
+            raise InputError(f"The recipe {path}: {key}: {json.dumps(data[key])} is not {name}.")
+    return data
 
 
-def _check_schema(data: Mapping[str, Any], path: Path) -> None:
-    """Raise InputError that names the field which the schema refuses."""
-    import jsonschema
-
-    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
-    if error is not None:
-        where = ".".join(map(str, error.absolute_path)) or "the recipe"
-        raise InputError(f"The recipe {path}: {where}: {error.message}.", hint=f"See {SCHEMA_FILE.name}.")
+def _alone(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is never merged: figures of another experiment must not stand beside those of this one."""
+    return {"published": data.get("published")}
 
 
-def _with_whole_card(data: dict[str, Any], path: Path) -> dict[str, Any]:
+def _with_whole_card(data: dict[str, Any], path: Path, cards: Cards) -> dict[str, Any]:
     """The recipe with the card of ``card.from``, an installed model, and the recipe's changes to it.
 
     So the recipe of a report trains what its card runs; results and weights of that model are not taken.
@@ -145,13 +171,15 @@ def _with_whole_card(data: dict[str, Any], path: Path) -> dict[str, Any]:
     changes = data.get("card")
     if not isinstance(changes, Mapping) or "from" not in changes:
         return data
-    try:
-        model = load_model(changes["from"], need_weights=False)
-    except ModelError as error:
-        raise InputError(f"The recipe {path}: card.from: {error.text}", hint=error.hint) from error
-    kept = {key: value for key, value in model.card.data.items() if key not in NOT_INHERITED}
+    name = str(changes["from"])
+    if name not in cards:
+        try:
+            whole = load_model(name, need_weights=False).card.data
+        except ModelError as error:
+            raise InputError(f"The recipe {path}: card.from: {error.text}", hint=error.hint) from error
+        cards[name] = {key: value for key, value in whole.items() if key not in NOT_INHERITED}
     own = {key: value for key, value in changes.items() if key != "from"}
-    return {**data, "card": _merged(kept, own)}
+    return {**data, "card": _merged(cards[name], own)}
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,8 +188,9 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         return {key: value for key, value in changes.items() if key != "replace"}
     merged = dict(base)
     for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
-        merged[key] = _merged(base[key], value) if both else value
+        earlier = base.get(key)
+        inherited = earlier if isinstance(earlier, Mapping) else {}
+        merged[key] = _merged(inherited, value) if isinstance(value, Mapping) else value
     return merged
 
 

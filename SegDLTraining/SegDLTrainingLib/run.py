@@ -16,11 +16,13 @@ from SegDLEngine.networks.network import Network
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
+from SegDLTrainingLib.figures import measure, parts_to_measure
 from SegDLTrainingLib.fit import FitResult, Machine, fit
 from SegDLTrainingLib.operating_point import best_threshold, operating_points, predict_volumes
 from SegDLTrainingLib.package import export_package
 from SegDLTrainingLib.recipes import Recipe, licence_text
 from SegDLTrainingLib.start import Start
+from SegDLTrainingLib.statistics import with_own_statistics
 from SegDLTrainingLib.transfer import initial_weights
 from SegDLTrainingLib.validation import volume_dice
 from SegDLTrainingLib.volumes import PreparedVolume
@@ -49,9 +51,14 @@ def train(
     output = Path(output)
     with workplace(output, reporter, cache, device, threads, workers, tensorboard) as place:
         cases = place.cases(recipe)
+        test = place.test_cases(recipe)
         first = Start.of(start_from) if start_from else None
         started = time.perf_counter()
         initial = initial_weights(recipe, first, place.reporter) if first else None
+        if initial is not None:
+            initial = with_own_statistics(
+                recipe, initial, cases["training"], place.machine.device, place.reporter
+            )
         result = fit(
             recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,
             initial, place.curves,
@@ -59,16 +66,16 @@ def train(
         minutes = (time.perf_counter() - started) / 60
         if not place.machine.processes.first:
             return {}
-        return export(recipe, result, cases["validation"], output, place.machine, first, minutes)
+        return export(recipe, result, {**cases, "test": test}, output, place.machine, first, minutes)
 
 
 def export(
-    recipe: Recipe, result: FitResult, validation: Sequence[PreparedVolume], output: Path, machine: Machine,
-    first: Start | None, minutes: float, further: Mapping[str, Any] | None = None,
+    recipe: Recipe, result: FitResult, cases: Mapping[str, Sequence[PreparedVolume]], output: Path,
+    machine: Machine, first: Start | None, minutes: float, further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the weights as the package stores them, in half precision, and write it.
 
-    ``further`` goes into the card's ``training``.
+    ``cases``: those for "training", "validation" and "test".  ``further`` goes into the card's ``training``.
     """
     stored = {
         key: value.half().to(value.dtype) if value.is_floating_point() else value
@@ -77,7 +84,9 @@ def export(
     network = build_network(recipe.card["network"]["name"], recipe.card["network"]["options"])
     network.load_state_dict(stored)
     card = copy.deepcopy(recipe.card)
-    measured = _measure(network.to(machine.device).eval(), validation, recipe, card, machine.device)
+    network.to(machine.device).eval()
+    measured = _measure(network, cases["validation"], recipe, card, machine.device)
+    parts = parts_to_measure(recipe, cases)
     training = {
         "recipe": recipe["id"],
         "report": recipe["report"],
@@ -88,6 +97,8 @@ def export(
         "kept_epoch": result.kept["epoch"] + 1,
         "epochs": len(result.history),
         **measured,
+        "cases": {part: len(volumes) for part, volumes in cases.items()},
+        "measured": measure(network, parts, recipe, card, machine.device),
         **(further or {}),
         "minutes": round(minutes, 1),
         "software": {

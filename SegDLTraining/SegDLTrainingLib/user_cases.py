@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,10 @@ def user_cases(recipe: Recipe, part: str) -> list[Job]:
         cases = [replace(case, labels=None) for case in cases]
         return [case_job(case, recipe) for case in cases]
     unlabelled = [case.name for case in cases if case.labels is None]
-    if unlabelled:
+    if part == "test":
+        # Nothing is measured on a test case without labels, and nothing trained.
+        cases = [case for case in cases if case.labels is not None]
+    elif unlabelled:
         raise InputError(
             f"The {part} case '{unlabelled[0]}' has no labels.",
             hint="Segment it, or leave it out of the data.",
@@ -73,8 +77,8 @@ def refuse(problems: Sequence[Problem]) -> None:
         return
     texts = [f"{problem.case}: {problem.text}" if problem.case else problem.text for problem in errors]
     if len(texts) > TOLD:
-        names = dict.fromkeys(problem.case for problem in errors[TOLD:])
-        texts[TOLD:] = [f"And {', '.join(names)}."]
+        names = dict.fromkeys(problem.case for problem in errors[TOLD:] if problem.case)
+        texts[TOLD:] = [f"And {', '.join(names)}."] if names else []
     hint = errors[0].hint if len(errors) == 1 else "segdl-train data check tells more."
     raise InputError(" ".join(texts), hint=hint, code="data")
 
@@ -111,8 +115,16 @@ def splits_of(recipe: Recipe, cases: Sequence[CaseEntry]) -> Splits:
         raise InputError(
             f"The recipe's data.split method '{method}' is unknown.", hint=f"Known: {', '.join(METHODS)}."
         )
+    seed = options.pop("seed", recipe.seed)
+    known = [name for name in inspect.signature(METHODS[method]).parameters if name not in ("cases", "seed")]
+    strange = [name for name in options if name not in known]
+    if strange:
+        raise InputError(
+            f"The recipe's data.split: the method '{method}' has no '{strange[0]}'.",
+            hint=f'It has: {", ".join(known) or "nothing"}. "replace": true leaves out what is inherited.',
+        )
     try:
-        return METHODS[method](cases, options.pop("seed", recipe.seed), **options)
+        return METHODS[method](cases, seed, **options)
     except TypeError as error:
         raise InputError(f"The recipe's data.split: {error}.") from error
 

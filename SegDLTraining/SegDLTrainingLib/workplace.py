@@ -47,13 +47,23 @@ class Workplace:
 
     def cases(self, recipe: Recipe) -> dict[str, list[PreparedVolume]]:
         """The cases for "training" and "validation"."""
-        weights = {own_check.STAGE: 0.02, "validation cases": 0.02, "training cases": 0.15, "training": 0.81}
+        weights = {
+            own_check.STAGE: 0.02, "test cases": 0.01, "validation cases": 0.02, "training cases": 0.15,
+            "training": 0.8,
+        }  # fmt: skip
         self.reporter.stages(weights)
         with self.first_alone():
             own = recipe["data"]["source"] == "manifest" and recipe.task != RESTORATION
             if own and self.machine.processes.first:
                 own_check.check_own_cases(recipe, self.cache, self.workers, self.reporter)
             return {part: self.part(recipe, part) for part in ("validation", "training")}
+
+    def test_cases(self, recipe: Recipe) -> list[PreparedVolume]:
+        """The user's labelled cases for "test", by which the finished network is measured."""
+        if recipe["data"]["source"] != "manifest" or recipe.task == RESTORATION:
+            return []
+        with self.first_alone():
+            return self.part(recipe, "test")
 
     def part(self, recipe: Recipe, part: str) -> list[PreparedVolume]:
         return load_part(recipe, part, self.cache, self.workers, self.reporter, f"{part} cases")

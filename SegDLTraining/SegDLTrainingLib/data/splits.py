@@ -22,6 +22,8 @@ from SegDLTrainingLib.data.names import composed
 
 SCHEMA_NAME = "segdl-splits-1"
 PARTS = ("training", "validation", "test")
+REFUSE, IN_PROPORTION = "refuse", "in proportion"
+OWN_SPLIT = "Divide the cases with 'segdl-train data split' and name its file with --splits, or add cases."
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,32 @@ def hold_out(cases: Sequence[CaseEntry], seed: int, *, ratio: Sequence[float] = 
     return _fixed(cases, patients, sizes, "hold-out", seed, {"ratio": list(ratio)})
 
 
-def fixed_counts(cases: Sequence[CaseEntry], seed: int, *, counts: Sequence[int]) -> Splits:
-    """So many patients for training, validation (and test), drawn at random; what is left over stays out."""
+def fixed_counts(
+    cases: Sequence[CaseEntry], seed: int, *, counts: Sequence[int], fewer: str = REFUSE
+) -> Splits:
+    """So many patients for training, validation (and test), drawn at random; what is left over stays out.
+
+    ``fewer``: what happens with fewer patients than that, "refuse" or "in proportion".
+    """
     patients = shuffled_patients(cases, seed)
     if len(counts) not in (2, 3) or min(counts) < 0 or counts[0] < 1:
         raise InputError(f"The counts {list(counts)} are not two or three numbers of patients.")
+    if fewer not in (REFUSE, IN_PROPORTION):
+        raise InputError(f"The split's fewer '{fewer}' is none of {REFUSE}, {IN_PROPORTION}.")
+    options: dict[str, Any] = {"counts": list(counts)}
     if sum(counts) > len(patients):
-        raise InputError(
-            f"{sum(counts)} patients are asked for, the data have {len(patients)}.", hint="Ask for fewer."
-        )
-    return _fixed(cases, patients, counts, "counts", seed, {"counts": list(counts)})
+        if fewer == REFUSE:
+            raise InputError(
+                f"{sum(counts)} patients are asked for, the data have {len(patients)}.", hint=OWN_SPLIT
+            )
+        fewest = [int(count > 0 and len(patients) >= len(counts)) for count in counts]
+        later = [
+            max(round(len(patients) * count / sum(counts)), least)
+            for count, least in zip(counts[1:], fewest[1:], strict=True)
+        ]
+        counts = [len(patients) - sum(later), *later]
+        options["meant_for"], options["given"] = sum(options["counts"]), counts
+    return _fixed(cases, patients, counts, "counts", seed, options)
 
 
 def k_fold(cases: Sequence[CaseEntry], seed: int, *, folds: int = 5) -> Splits:
@@ -110,16 +128,21 @@ def folds_beside_test(
     test: int = 20,
     folds: int = 5,
     small_training: bool = False,
+    of: int | None = None,
 ) -> Splits:
     """``test`` patients aside, the rest in folds: of 70, 20 test and in each fold 40 training, 10 validation.
 
     ``small_training`` turns it round, as report 003 has it: one fold trains (10), the others validate (40).
+    ``of``: how many patients ``test`` is meant for; with fewer it shrinks in proportion, to one at least.
     """
     patients = shuffled_patients(cases, seed)
+    options: dict[str, Any] = {"test": test, "folds": folds, "small_training": small_training}
+    if of is not None and len(patients) < of and test:
+        test = max(round(test * len(patients) / of), 1)
+        options |= {"meant_for": of, "given": test}
     if not 0 <= test < len(patients):
-        raise InputError(f"{test} test patients of {len(patients)} leave none for training.")
+        raise InputError(f"{test} test patients of {len(patients)} leave none for training.", hint=OWN_SPLIT)
     parts = _folds(patients[test:], folds)
-    options = {"test": test, "folds": folds, "small_training": small_training}
     return Splits("test-and-folds", seed, options, _rotated(cases, parts, patients[:test], small_training))
 
 
@@ -129,7 +152,8 @@ def leave_one_centre_out(cases: Sequence[CaseEntry], seed: int = 0) -> Splits:
     nameless = [case.name for case in cases if not case.centre]
     if nameless:
         raise InputError(
-            f"Case '{nameless[0]}' has no centre.", hint="Add a column 'centre' to the manifest."
+            f"Case '{nameless[0]}' has no centre.",
+            hint="Give a manifest with a column 'centre'; 'segdl-train data list FOLDER --write' begins one.",
         )
     if len(centres) < 2:
         raise InputError(f"All cases are of the centre '{centres[0]}'; at least two are needed.")
@@ -215,7 +239,7 @@ def _fixed(
     options: dict[str, Any],
 ) -> Splits:
     if sizes[0] < 1:
-        raise InputError(f"{len(patients)} patients leave none for training.")
+        raise InputError(f"{len(patients)} patients leave none for training.", hint="Add cases.")
     lists, start = [], 0
     for size in sizes:
         lists.append(_names(cases, patients[start : start + size]))
@@ -225,7 +249,10 @@ def _fixed(
 
 def _folds(patients: Sequence[str], folds: int) -> list[list[str]]:
     if not 2 <= folds <= len(patients):
-        raise InputError(f"{len(patients)} patients cannot be divided into {folds} folds.")
+        raise InputError(
+            f"{len(patients)} patients cannot be divided into {folds} folds.",
+            hint="Add cases, or ask for fewer folds.",
+        )
     return [list(patients[number::folds]) for number in range(folds)]
 
 

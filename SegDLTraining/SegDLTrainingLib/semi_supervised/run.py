@@ -25,6 +25,7 @@ from SegDLTrainingLib.semi_supervised.labelling import LABELS_FILE, PseudoLabell
 from SegDLTrainingLib.semi_supervised.settings import SemiSupervisedSettings
 from SegDLTrainingLib.semi_supervised.task import SemiSupervised
 from SegDLTrainingLib.start import Start
+from SegDLTrainingLib.statistics import with_own_statistics
 from SegDLTrainingLib.transfer import initial_weights
 from SegDLTrainingLib.volumes import PreparedVolume
 from SegDLTrainingLib.workplace import Workplace, workplace
@@ -63,6 +64,10 @@ def train_semi_supervised(
         first, started = Start.of(start_from), time.perf_counter()
         initial = initial_weights(recipe, first, place.reporter)
         cases = place.cases(recipe)
+        initial = with_own_statistics(
+            recipe, initial, cases["training"], place.machine.device, place.reporter
+        )
+        test = place.test_cases(recipe)
         place.reporter.stages(STAGES)
         model = load_model(coarse)
         jobs = unlabelled_jobs(
@@ -88,7 +93,7 @@ def train_semi_supervised(
             "result": settings.result,
         }
         return export(
-            recipe, result, cases["validation"], output, place.machine, first, minutes,
+            recipe, result, {**cases, "test": test}, output, place.machine, first, minutes,
             {"semi_supervised": facts},
         )  # fmt: skip
 
