@@ -20,6 +20,7 @@ from pathlib import Path
 
 STALE_S = 60.0
 BEAT_S = 10.0
+_CLOCK = "clock-"
 
 
 class Claims:
@@ -30,7 +31,8 @@ class Claims:
         self._folder = folder
         self._stale_s = stale_s
         self._beat_s = beat_s
-        self._clock = folder / f"clock-{socket.gethostname()}-{os.getpid()}"
+        self._clock = folder / f"{_CLOCK}{socket.gethostname()}-{os.getpid()}"
+        self._clock.write_text(_owner(), encoding="utf-8")
 
     def now(self) -> float:
         """The file system's time in seconds."""
@@ -57,7 +59,10 @@ class Claims:
                     self._path(case, number).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove what is ours; the folder too if nobody else uses it."""
+        """Remove what is ours and the clocks of the dead; the folder too if nobody else uses it."""
+        for clock in self._folder.glob(f"{_CLOCK}*"):
+            if clock != self._clock and self._is_dead(clock):
+                clock.unlink(missing_ok=True)
         self._clock.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._folder.rmdir()
@@ -69,7 +74,7 @@ class Claims:
         path = self._path(case, latest + 1)
         try:
             with path.open("x", encoding="utf-8") as stream:
-                json.dump({"machine": _machine(), "pid": os.getpid()}, stream)
+                stream.write(_owner())
         except FileExistsError:
             return None
         return path
@@ -98,6 +103,10 @@ class Claims:
         pattern = re.compile(re.escape(case) + r"\.(\d+)")
         matches = (pattern.fullmatch(entry.name) for entry in os.scandir(self._folder))
         return [int(match.group(1)) for match in matches if match]
+
+
+def _owner() -> str:
+    return json.dumps({"machine": _machine(), "pid": os.getpid()})
 
 
 def _number(path: Path) -> int:

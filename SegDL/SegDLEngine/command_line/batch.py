@@ -25,7 +25,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description=(
             "Segment the cases of a table (CSV with columns 'case', one for each input, and optionally "
             "'reference'). Cases that are done are left as they are. Several processes or machines may work "
-            "on one output folder, by hand, with --workers or under torchrun: they share the cases."
+            "on one output folder, by hand, with --workers or under torchrun: they share the cases, and do "
+            "those of a process that dies. torchrun then ends the others; with --max-restarts it goes on."
         ),
     )
     parser.add_argument("--model", required=True, help="id (see segdl models list), package folder or zip")
