@@ -14,9 +14,9 @@ from typing import Any
 from SegDLEngine.errors import InputError
 
 from SegDLTrainingLib.checkpoint import write_file
-from SegDLTrainingLib.places import HISTORY_FILE
+from SegDLTrainingLib.places import CURVE_FILE, HISTORY_FILE
 
-CSV_FILE, PICTURE_FILE, TENSORBOARD_FOLDER = "history.csv", "curves.png", "tensorboard"
+PICTURE_FILE, TENSORBOARD_FOLDER = "curves.png", "tensorboard"
 PICTURE_SECONDS = 60.0
 
 Row = Mapping[str, Any]
@@ -39,7 +39,7 @@ class Curves:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-        write_file(self._folder / CSV_FILE, text.getvalue().encode())
+        write_file(self._folder / CURVE_FILE, text.getvalue().encode())
         if self._board is not None:
             for key, value in history[-1].items():
                 self._board.add_scalar(key, value, history[-1]["epoch"] + 1)
@@ -91,7 +91,9 @@ def draw_curves(history: Sequence[Row]) -> bytes:
 
 def _board(folder: Path) -> Any:
     if importlib.util.find_spec("tensorboard") is None:
-        raise InputError("TensorBoard is not installed.", hint="pip install tensorboard, or leave it out.")
+        raise InputError(
+            "TensorBoard is not installed.", hint="pip install tensorboard, or leave --tensorboard out."
+        )
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder))

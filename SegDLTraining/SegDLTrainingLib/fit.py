@@ -137,9 +137,18 @@ class _Fit:
             if self._position.kept_file:
                 self._kept, _ = read_tensors(folder / self._position.kept_file)
             self._compare_machines(self._checkpoint.extra["machine"])
-            reporter.log(f"Continuing after step {self._position.number} of {self._all_steps}.")
+            if self._finished:
+                reporter.log(f"This training is finished, all {self._position.number} steps of it.")
+            else:
+                reporter.log(f"Continuing after step {self._position.number} of {self._all_steps}.")
         self._saved = self._started = time.monotonic()
         self._number_at_start = self._position.number
+
+    @property
+    def _finished(self) -> bool:
+        """Early stopping ends a phase before its last step."""
+        last = self._recipes[-1]["training"]["epochs"]
+        return self._position.phase + 1 == len(self._recipes) and self._position.epoch >= int(last)
 
     def _compare_machines(self, earlier: Mapping[str, Any]) -> None:
         """Warn of what makes the weights others than those of a training that was not interrupted."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from SegDLEngine.errors import InputError
+from SegDLEngine.models.card import load_card
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
+from SegDLTrainingLib.places import CHECKPOINT_FILE, CURVE_FILE, working_folder
 from SegDLTrainingLib.progress import StopRequests
 from SegDLTrainingLib.recipes import COMMANDS, SEGMENTATION, Recipe, load_recipe
 
@@ -61,11 +61,13 @@ def run_training(
     reporter: Reporter,
     train: Callable[..., Mapping[str, Any]],
     recipe: Recipe,
+    tell: Callable[[Path, Mapping[str, Any]], list[str]] | None = None,
     **further: Any,
 ) -> None:
     """Call ``train(recipe, output, reporter, options...)`` and tell its report, if this process has one.
 
-    ``arguments.stop`` learns where the file that asks to stop would lie.
+    ``tell``: lines for people about what lies at the output; by default about a package.  ``arguments.stop``
+    learns where the file that asks to stop would lie.
     """
     working = working_folder(arguments.output)
     if arguments.resume and not (working / CHECKPOINT_FILE).is_file():
@@ -82,7 +84,33 @@ def run_training(
         return
     reporter.emit("result", **report)
     if arguments.progress != "json":
-        print(json.dumps(report))
+        print("\n".join((tell or told_of_package)(arguments.output, report)))
+
+
+def told_of_package(package: Path, report: Mapping[str, Any]) -> list[str]:
+    """Where the package lies, how good it is, and what to do with it."""
+    card = load_card(package)
+    training = card.data["training"]
+    lines = [f"Model: {package} (weights of epoch {training['kept_epoch']} of {training['epochs']})"]
+    for label, figures in training.get("validation", {}).items():
+        if "dice_mean" in figures:
+            cases = "1 validation case" if figures["cases"] == 1 else f"{figures['cases']} validation cases"
+            lines.append(f"{label}: Dice {figures['dice_mean']:.4f}, mean of {cases}")
+        else:
+            lines.append(f"{label}: neither there nor found in the validation cases")
+    threshold = card.inference.get("threshold")
+    for point in training.get("operating_points", []):
+        if point["threshold"] == threshold:
+            lines.append(f"Validation cases at the threshold {threshold}: Dice {point['dice']:.4f}")
+    if len(lines) == 1:
+        lines.append("Not measured: there were no validation cases.")
+    inputs = " ".join(f"--input {entry['name']}=IMAGE" for entry in card.inputs if entry["required"])
+    return [
+        *lines,
+        f"Curve: {working_folder(package) / CURVE_FILE}",
+        f"Next:  segdl models install {package}     puts it into the list of the panel",
+        f"       segdl segment --model {package} {inputs} --output RESULT.seg.nrrd",
+    ]
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-HISTORY_FILE = "history.json"
+HISTORY_FILE, CURVE_FILE = "history.json", "history.csv"
 WORKING_SUFFIX = "-training"
 WEIGHTS_EXTENSION = ".safetensors"
 

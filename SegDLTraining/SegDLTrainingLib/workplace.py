@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from SegDLEngine.errors import InputError
+from SegDLEngine.models.writing import refuse_other_content
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib import own_check
 from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import Machine
-from SegDLTrainingLib.places import working_folder
+from SegDLTrainingLib.places import WEIGHTS_EXTENSION, working_folder
 from SegDLTrainingLib.processes import joined
 from SegDLTrainingLib.recipes import RESTORATION, Recipe
 from SegDLTrainingLib.sources import load_part
@@ -56,7 +58,14 @@ class Workplace:
             own = recipe["data"]["source"] == "manifest" and recipe.task != RESTORATION
             if own and self.machine.processes.first:
                 own_check.check_own_cases(recipe, self.cache, self.workers, self.reporter)
-            return {part: self.part(recipe, part) for part in ("validation", "training")}
+            cases = {part: self.part(recipe, part) for part in ("validation", "training")}
+        if not cases["validation"]:
+            self.reporter.warning(
+                "no_validation",
+                "There are no cases for validation: nothing tells how good the model is, and the weights of "
+                "the last epoch are kept.",
+            )
+        return cases
 
     def test_cases(self, recipe: Recipe) -> list[PreparedVolume]:
         """The user's labelled cases for "test", by which the finished network is measured."""
@@ -86,7 +95,10 @@ def workplace(
     training; only the first one reports and writes.
     """
     folder = working_folder(output)
+    refuse_unusable(output, folder, *([Path(cache)] if cache else []))
     device = _device(device)
+    if threads < 0:
+        raise InputError(f"--threads {threads} is less than 0.", hint="0 takes all.")
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -99,11 +111,42 @@ def workplace(
         yield Workplace(folder, kept, machine, curves, reporter, workers)
 
 
+def refuse_unusable(output: Path, *folders: Path) -> None:
+    """Raise InputError before the work begins if its result could not be written in the end."""
+    if output.suffix != WEIGHTS_EXTENSION:
+        refuse_other_content(output)
+    elif output.is_dir():
+        raise InputError(f"{output} is a folder, so no weights are written there.", hint="Name a file.")
+    for path in (output, *folders):
+        place = path.absolute().parent
+        while not place.exists():
+            place = place.parent
+        try:
+            with tempfile.TemporaryDirectory(dir=place):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be written, as {place} takes no files: {error.strerror}.",
+                hint="Choose another folder, or allow writing there.",
+            ) from error
+
+
 def _device(wanted: str) -> str:
+    """The device to train on; raises InputError for one that is unknown or not there."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"Device '{wanted}' is not there.", hint="Use --device cpu.")
+    try:
+        device = torch.device(wanted)
+        known = device.type in ("cpu", "cuda")
+    except RuntimeError:
+        known = False
+    if not known:
+        raise InputError(f"The device '{wanted}' is unknown.", hint="Use --device auto, cpu or cuda:0.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"The device '{wanted}' is not there: PyTorch finds {torch.cuda.device_count()} CUDA devices.",
+            hint="Use --device cpu, or install a driver and a PyTorch with CUDA.",
+        )
     if wanted == "cuda" and "LOCAL_RANK" in os.environ:
         wanted = f"cuda:{os.environ['LOCAL_RANK']}"
     return wanted

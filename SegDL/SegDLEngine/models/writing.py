@@ -46,7 +46,7 @@ def write_package(
     if (licence_file is None) == (licence_text is None):
         raise ValueError("give either licence_file or licence_text")
     folder = Path(os.path.abspath(folder))
-    _refuse_other_content(folder)
+    refuse_other_content(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
@@ -111,7 +111,8 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.half() if float(tensor.detach().abs().max()) <= _LARGEST_HALF else tensor
 
 
-def _refuse_other_content(folder: Path) -> None:
+def refuse_other_content(folder: Path) -> None:
+    """Raise InputError unless ``folder`` is empty, not there, or an older model package."""
     if not folder.exists() or (folder.is_dir() and (folder / CARD_FILE).is_file()):
         return
     if not folder.is_dir() or any(folder.iterdir()):

@@ -11,9 +11,9 @@ from SegDLEngine.models.package import verify
 from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.checkpoint import CHECKPOINT_FILE
 from SegDLTrainingLib.command_line import main
-from SegDLTrainingLib.curves import CSV_FILE, HISTORY_FILE
 from SegDLTrainingLib.fit import fit
 from SegDLTrainingLib.package import export_package
+from SegDLTrainingLib.places import CURVE_FILE, HISTORY_FILE
 from SegDLTrainingLib.recipes import licence_text
 from tiny_training import bright_ball, tiny_recipe
 
@@ -49,8 +49,8 @@ def test_training_reports_its_progress_and_keeps_curve_and_weights(trained):
     assert json.loads((folder / HISTORY_FILE).read_text())[-1] == result.history[-1]
     kept = f"kept-{12 * (result.kept['epoch'] + 1):08d}.safetensors"
     names = {path.name for path in folder.iterdir()}
-    assert names == {CHECKPOINT_FILE, CSV_FILE, HISTORY_FILE, kept}
-    rows = list(csv.DictReader((folder / CSV_FILE).open()))
+    assert names == {CHECKPOINT_FILE, CURVE_FILE, HISTORY_FILE, kept}
+    rows = list(csv.DictReader((folder / CURVE_FILE).open()))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in result.history]
 
 
