@@ -21,6 +21,7 @@ from SegDLEngine import __version__
 from SegDLEngine.batch_cases import Case
 from SegDLEngine.claims import Claims
 from SegDLEngine.errors import Cancelled, InputError, SegDLError
+from SegDLEngine.images.reading import existing_source
 from SegDLEngine.models.catalogue import Model
 from SegDLEngine.options import SegmentOptions
 from SegDLEngine.protocol import Event, Reporter, encode
@@ -185,16 +186,17 @@ def _fingerprint(plan: BatchPlan, case: Case) -> str:
         "card": plan.model.card.data,
         "options": plan.options.as_mapping(),
         "files": plan.files,
-        "inputs": {name: _stamps(Path(path)) for name, path in case.inputs.items()},
-        "reference": _stamps(Path(case.reference)) if case.reference else None,
+        "inputs": {name: _stamps(path) for name, path in case.inputs.items()},
+        "reference": _stamps(case.reference) if case.reference else None,
         "reference_labels": plan.reference_labels,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _stamps(path: Path) -> list[Any]:
-    """Path, size and time of a file, or of all files in a DICOM folder."""
-    files = [path] if not path.is_dir() else sorted(item for item in path.rglob("*") if item.is_file())
+def _stamps(path: str) -> list[Any]:
+    """Path, and size and time of the file, or of all files in the DICOM folder, that it means."""
+    source = existing_source(path)
+    files = [source] if not source.is_dir() else sorted(item for item in source.rglob("*") if item.is_file())
     stats = [(str(file), file.stat()) for file in files if file.exists()]
     return [os.path.abspath(path), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
 

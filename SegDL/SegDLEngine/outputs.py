@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from SegDLEngine.errors import InputError
+from SegDLEngine.images.reading import existing_source
 from SegDLEngine.output_guardian import COMMIT, DONE, remove_tree, undo
 
 _GUARDIAN = Path(__file__).with_name("output_guardian.py")
@@ -40,7 +41,7 @@ class OutputFiles:
         self.files = {
             name: Path(os.path.abspath(Path(path).expanduser())) for name, path in targets.items() if path
         }
-        _check_targets(self.files, [Path(path).expanduser() for path in inputs])
+        _check_targets(self.files, [existing_source(path) for path in inputs])
         self._staged: dict[str, Path] = {}
         self._staging: dict[Path, Path] = {}
         self._journal: list[list] = []

@@ -169,7 +169,7 @@ class Plan:
                 entry["minimum_ml"] = options.minimum_ml
             if not filters:
                 postprocessing.append({"step": "components", "minimum_ml": options.minimum_ml})
-        check_steps(card.preprocessing)
+        check_steps(card.preprocessing, card.input_names)
         check_postprocessing(postprocessing)
         values = tuple(label["value"] for label in card.labels)
         return cls(list(card.preprocessing), inference, postprocessing, values)

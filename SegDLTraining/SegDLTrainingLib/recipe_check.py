@@ -26,7 +26,7 @@ def check_recipe(recipe: Recipe) -> None:
         source = recipe["data"]["source"]
         if source not in SOURCES:
             raise InputError(f"data.source '{source}' is unknown.", hint=f"Known: {', '.join(SOURCES)}.")
-        check_steps(recipe.card["preprocessing"])
+        check_steps(recipe.card["preprocessing"], [entry["name"] for entry in recipe.card["inputs"]])
         for phase in recipe.phases:
             _check_phase(phase)
         _check_published(recipe)

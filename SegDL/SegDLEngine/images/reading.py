@@ -97,6 +97,14 @@ def split_series(path: str | os.PathLike[str]) -> tuple[Path, str]:
     raise InputError(f"'{text}' does not exist.", hint="Check the path.", code="not-found")
 
 
+def existing_source(path: str | os.PathLike[str]) -> Path:
+    """The file or folder that ``path`` means, without what follows a "#"; itself if nothing is there."""
+    try:
+        return split_series(path)[0]
+    except InputError:
+        return Path(path).expanduser()
+
+
 def _extension(path: Path) -> str:
     """Lower-case extension, with both parts of '.nii.gz'."""
     name = path.name.lower()

@@ -21,7 +21,7 @@ def check_network(card: ModelCard, content: bytes) -> tuple[int, int]:
     from SegDLEngine.networks.registry import build_empty
     from SegDLEngine.preprocessing.registry import check_steps
 
-    check_steps(card.preprocessing)
+    check_steps(card.preprocessing, card.input_names)
     tensors = read_tensors(card, content)
     network = build_empty(card.network["name"], card.network["options"], "meta")
     _check_fit(card, network.state_dict(), tensors)

@@ -109,8 +109,11 @@ def known_steps() -> dict[str, Step]:
     return dict(_STEPS)
 
 
-def check_steps(steps: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ModelError if a step is unknown or its constants do not fit, before any work is done."""
+def check_steps(steps: Sequence[Mapping[str, Any]], inputs: Sequence[str] | None = None) -> None:
+    """Raise ModelError if a step is unknown or its constants do not fit, before any work is done.
+
+    ``inputs``: the names of the card's inputs; with them, a step that names another one is refused too.
+    """
     known = known_steps()
     for number, entry in enumerate(steps, start=1):
         constants = dict(entry)
@@ -124,6 +127,23 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> None:
             inspect.signature(known[name]).bind(None, **constants)
         except TypeError as error:
             raise ModelError(f"Preprocessing step {number} '{name}': {error}.") from error
+        for other in _inputs_named(constants):
+            if inputs is not None and other not in inputs:
+                raise ModelError(
+                    f"Preprocessing step {number} '{name}': there is no input '{other}'.",
+                    hint=f"Inputs of this model: {', '.join(inputs)}.",
+                )
+
+
+def _inputs_named(constants: Mapping[str, Any]) -> list[str]:
+    """The inputs that a step's constants speak of: by name, or in a table of values."""
+    named = [*(constants.get("inputs") or ())]
+    if constants.get("input") is not None:
+        named.append(constants["input"])
+    for key in ("outside", "fill", "value"):
+        if isinstance(constants.get(key), Mapping):
+            named += constants[key]
+    return named
 
 
 def run_steps(

@@ -102,6 +102,15 @@ def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path, ta
     assert listing(tmp_path) == before
 
 
+def test_a_target_that_is_an_input_is_refused_also_where_a_volume_of_it_is_named(tmp_path):
+    source = tmp_path / "ct.nii.gz"
+    source.write_text("four volumes")
+    for named in (source, f"{source}#1"):
+        with pytest.raises(InputError, match="is an input"):
+            OutputFiles({"labels": source}, [named])
+    OutputFiles({"labels": tmp_path / "other.nii.gz"}, [tmp_path / "missing.nii.gz"])
+
+
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match="no permission"):

@@ -303,6 +303,7 @@ def test_a_case_that_cannot_be_used_says_why(model, case, text):
             },
             "channels",
         ),
+        ({"preprocessing": [{"step": "zscore", "inputs": ["MR"]}]}, "no input 'MR'"),
     ],
 )
 def test_a_card_that_cannot_be_served_says_why(tmp_path, changes, text):

@@ -45,6 +45,23 @@ def test_all_steps_are_registered():
         check_steps([{"step": "canonical", "spacings": [1, 1, 3]}])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"step": "zscore", "inputs": ["CT", "PTE"]},
+        {"step": "mask_between", "name": "fat", "input": "PTE"},
+        {"step": "canonical", "spacing": [1, 1, 3], "outside": {"CT": -1000, "PTE": 0}},
+        {"step": "crop_pad", "size": [4, 4], "fill": {"PTE": 0}},
+        {"step": "mask_outside", "mask": "fat", "value": {"PTE": 0}},
+    ],
+)
+def test_a_misspelt_input_is_named(entry):
+    """Otherwise the step would pass the image by, without a word."""
+    with pytest.raises(ModelError, match=f"step 1 '{entry['step']}': .* no input 'PTE'.*CT, PET"):
+        check_steps([entry], ["CT", "PET"])
+    check_steps([entry], ["CT", "PTE"])
+
+
 def test_canonical_moves_everything_to_one_lattice(full_case):
     result = grid_steps.canonical(full_case, spacing=[0.5, 0.5, 1.5], outside={"CT": -1000, "PET": 0})
     grid = result.grid
