@@ -6,7 +6,6 @@ Exit codes as of the engine: 0 done, 1 the work failed, 2 wrong usage or input, 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,12 +15,11 @@ from typing import Any
 from SegDLEngine.errors import Cancelled, InputError, SegDLError
 from SegDLEngine.protocol import Reporter
 
-from SegDLTrainingLib import combine, cross_validation_command, fit_command, report_command
+from SegDLTrainingLib import combine, cross_validation_command, fit_command, recipes_command, report_command
 from SegDLTrainingLib.analysis import command_line as analysis
 from SegDLTrainingLib.data.command_line import add_commands as add_data_commands
 from SegDLTrainingLib.launcher import restarts_left, settle
 from SegDLTrainingLib.progress import StopRequests, sink_of
-from SegDLTrainingLib.recipes import COMMANDS, list_recipes
 from SegDLTrainingLib.restoration import command_line as restoration
 from SegDLTrainingLib.semi_supervised import command_line as semi_supervised
 from SegDLTrainingLib.svcca import command_line as svcca
@@ -75,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     semi_text = "train with few labelled and many unlabelled cases"
     semi_supervised.add_arguments(_command(commands, "semi-supervised", semi_supervised.run, semi_text))
 
-    recipes = _command(commands, "recipes", _recipes, "list the shipped recipes")
-    recipes.add_argument("--json", action="store_true", help="one JSON row each")
+    recipes_text = "list the shipped recipes, or show what one means"
+    recipes_command.add_arguments(_command(commands, "recipes", recipes_command.run, recipes_text))
 
     add_data_commands(commands, _command)
 
@@ -105,13 +103,6 @@ def _command(
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     parser.set_defaults(run=run)
     return parser
-
-
-def _recipes(arguments: argparse.Namespace, reporter: Reporter) -> None:
-    for recipe in list_recipes():
-        row = {key: recipe[key] for key in ("id", "title", "report")}
-        row["command"] = COMMANDS[recipe.task]
-        print(json.dumps(row) if arguments.json else f"{row['id']:28} report {row['report']}  {row['title']}")
 
 
 def _phantom(arguments: argparse.Namespace, reporter: Reporter) -> None:
