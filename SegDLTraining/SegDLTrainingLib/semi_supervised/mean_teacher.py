@@ -18,8 +18,8 @@ Student = TypeVar("Student", bound=nn.Module)
 class MeanTeacher(Generic[Student]):
     """``network`` follows the student's parameters; batch-norm statistics are copied as they are.
 
-    At step t, counted from 0, the teacher keeps min(1 - 1/(t + 1), ``decay``) of itself: in its first steps
-    it is the student's plain average.
+    At step t, counted from 1, the teacher keeps min(1 - 1/(t + 1), ``decay``) of itself: in its first steps
+    it is the plain average of the student and what it started from.
     """
 
     def __init__(self, student: Student, decay: float = 0.99):
@@ -29,8 +29,8 @@ class MeanTeacher(Generic[Student]):
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
-        keep = min(1 - 1 / (self.count + 1), self._decay)
         self.count += 1
+        keep = min(1 - 1 / (self.count + 1), self._decay)
         for mine, theirs in zip(self.network.parameters(), student.parameters(), strict=True):
             mine.lerp_(theirs.to(mine), 1 - keep)
         for own, statistic in zip(self.network.buffers(), student.buffers(), strict=True):

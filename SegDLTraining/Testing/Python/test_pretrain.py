@@ -118,6 +118,8 @@ def test_weights_of_a_pretraining_start_a_2d_segmentation(cases, tmp_path, capsy
     kept = read_tensors(next((tmp_path / "model-training").glob("kept-*")))[0]
     name = "down_tr64.ops.0.conv1.weight"
     assert torch.equal(kept[name], state[name].sum(dim=2)), "the frozen encoder is the flattened one"
+    name = "down_tr64.ops.0.bn1.running_mean"
+    assert not torch.equal(kept[name], state[name]), "but normalises as the new cases need it"
     assert json.loads((tmp_path / "model" / "model.json").read_text())["training"]["started_from"]
 
 

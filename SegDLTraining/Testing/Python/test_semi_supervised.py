@@ -128,11 +128,10 @@ def test_the_histogram_counts_every_query_once():
 
 
 def test_the_teacher_averages_at_first():
-    """theta_t = t gives 0.5, 1.0, 1.5, 2.0, 2.5 after the steps 1 to 5 (specification, row 45)."""
+    """From 0, theta_t = t gives 0.5, 1.0, 1.5, 2.0, 2.5 after the steps 1 to 5 (specification, row 45)."""
     student = torch.nn.Linear(1, 1, bias=False)
     student.weight.data.fill_(0.0)
     teacher = MeanTeacher(student)
-    teacher.update(student)
     seen = []
     for value in range(1, 6):
         student.weight.data.fill_(float(value))

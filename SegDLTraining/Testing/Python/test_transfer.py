@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from SegDLEngine.errors import InputError
@@ -12,9 +13,12 @@ from SegDLEngine.models.writing import write_package
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.recipes import Recipe
+from SegDLTrainingLib.statistics import with_own_statistics
 from SegDLTrainingLib.trainable import choose_trainable, set_training
 from SegDLTrainingLib.transfer import initial_weights, take_weights
+from SegDLTrainingLib.volumes import PreparedVolume
 from tiny_model import tiny_card
+from tiny_training import balls, smallest_recipe
 
 
 def _network(seed: int, name: str = "genesis_unet2d") -> torch.nn.Module:
@@ -99,6 +103,47 @@ def test_it_is_told_what_is_taken_and_what_does_not_fit(tmp_path):
     whole = len(source.build().state_dict())
     assert f"{whole - 2} of {whole} tensors" in heard[0]["text"]
     assert "fit for down_tr64.ops.0.conv1.weight;" in heard[2]["text"]
+
+
+def _statistics_recipe(**transfer) -> Recipe:
+    recipe = smallest_recipe(
+        sampling={"mode": "patches", "patch": [16, 16], "foreground_share": 0.5},
+        training={"trainable": ["up_*", "out_tr*"]},
+    )
+    recipe.data["transfer"] = {"fresh": ["out_tr"], **transfer}
+    recipe.card["network"] = {"name": "genesis_unet2d", "options": {"filters": 2}}
+    return recipe
+
+
+def test_frozen_norms_get_the_statistics_of_the_new_cases_and_others_keep_theirs():
+    recipe, state = _statistics_recipe(), _network(0).state_dict()
+    cases = [
+        PreparedVolume((9 * case.image + 4).astype(np.float16), case.labels, case.spacing, case.name)
+        for case in balls()
+    ]
+    found = with_own_statistics(recipe, state, cases, "cpu", Reporter())
+    again = with_own_statistics(recipe, state, cases, "cpu", Reporter())
+    assert all(torch.equal(found[name], again[name]) for name in found)
+    changed = {name for name in state if not torch.equal(found[name], state[name])}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    frozen = {name for name in state if name.startswith("down_") and name.endswith(statistics)}
+    assert changed == frozen
+    images = torch.cat([torch.from_numpy(case.image.astype(np.float32)).swapaxes(0, 1) for case in cases])
+    network = _network(0)
+    network.load_state_dict(found)
+    answers = network.down_tr64.ops[0].conv1(images)
+    norm = network.down_tr64.ops[0].bn1
+    assert torch.allclose(norm.running_mean, answers.mean(dim=(0, 2, 3)), rtol=0.2, atol=0.5)
+    assert (norm.running_mean - state["down_tr64.ops.0.bn1.running_mean"]).abs().max() > 1
+
+
+def test_a_stage_of_a_cascade_and_whole_networks_keep_their_statistics():
+    state = _network(0).state_dict()
+    recipes = [_statistics_recipe(into="first"), _statistics_recipe()]
+    del recipes[1].data["training"]["trainable"]
+    for recipe in recipes:
+        found = with_own_statistics(recipe, state, balls(), "cpu", Reporter())
+        assert all(torch.equal(found[name], state[name]) for name in state)
 
 
 def test_without_a_transfer_section_the_networks_must_be_the_same(tmp_path):
