@@ -42,7 +42,7 @@ def _check_phase(phase: Recipe) -> None:
     _check_sides(phase, network)
     build_loss(phase["loss"], phase.card["inference"]["activation"])
     build_schedule(phase["schedule"])
-    build_augmentation(phase["augmentation"])
+    build_augmentation(phase["augmentation"], network.dimensions)
     choose_trainable(network, phase["training"].get("trainable", ["*"]))
     chosen = [parameter for parameter in network.parameters() if parameter.requires_grad]
     build_optimiser(chosen, phase.data.get("optimiser", {}))

@@ -28,7 +28,7 @@ class Segmentation:
         self._activation = card["inference"]["activation"]
         self._values = [label["value"] for label in card["labels"]]
         self._loss = build_loss(recipe["loss"], self._activation)
-        self._augment = build_augmentation(recipe["augmentation"])
+        self._augment = build_augmentation(recipe["augmentation"], network.dimensions)
         self._mixup = float(recipe["training"].get("mixup", 0.0))
         live = None
         if recipe["sampling"].get("live_share"):

@@ -10,7 +10,7 @@ from SegDLTrainingLib.augmentation.registry import Pair, augmentation
 from SegDLTrainingLib.draws import Draws
 
 
-@augmentation("elastic")
+@augmentation("elastic", dimensions=(2,))
 def elastic(
     images: torch.Tensor,
     labels: torch.Tensor,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from SegDLEngine.errors import InputError
 from torch.nn import functional
 
 from SegDLTrainingLib.augmentation.registry import Pair, augmentation
@@ -17,20 +18,26 @@ def flip(
     images: torch.Tensor,
     labels: torch.Tensor,
     draws: Draws,
-    axes: Sequence[str] = ("i", "j", "k"),
+    axes: Sequence[str] | None = None,
     chance: float = 0.5,
 ) -> Pair:
-    """Mirror each row along each of ``axes`` with this chance."""
-    for axis in axes:
+    """Mirror each row along each of ``axes`` ("i", "j", "k"; all by default) with this chance."""
+    known = "ijk"[: images.dim() - 2]
+    for axis in known if axes is None else axes:
+        if axis not in known:
+            raise InputError(
+                f"The recipe's augmentation 'flip': the images have no axis '{axis}'.",
+                hint=f"Their axes: {', '.join(known)}.",
+            )
         mirrored = draws.chance(chance)
-        number = -1 - "ijk".index(axis)
+        number = -1 - known.index(axis)
         for row in torch.nonzero(mirrored).flatten().tolist():
             images[row] = images[row].flip(number)
             labels[row] = labels[row].flip(number)
     return images, labels
 
 
-@augmentation("affine")
+@augmentation("affine", dimensions=(3,))
 def affine(
     images: torch.Tensor,
     labels: torch.Tensor,

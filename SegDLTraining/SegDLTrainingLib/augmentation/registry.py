@@ -30,15 +30,16 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 Step = Callable[..., Pair]
 Augment = Callable[[torch.Tensor, torch.Tensor, Draws], Pair]
 _STEPS: dict[str, Step] = {}
+_DIMENSIONS: dict[str, Sequence[int]] = {}
 
 
-def augmentation(name: str) -> Callable[[Step], Step]:
-    """Register an augmentation step under ``name``."""
+def augmentation(name: str, dimensions: Sequence[int] = (2, 3)) -> Callable[[Step], Step]:
+    """Register an augmentation step under ``name``, for slices (2) or 3D patches (3) or both."""
 
     def register(function: Step) -> Step:
         if name in _STEPS:
             raise ValueError(f"two augmentation steps are named '{name}'")
-        _STEPS[name] = function
+        _STEPS[name], _DIMENSIONS[name] = function, dimensions
         return function
 
     return register
@@ -51,11 +52,13 @@ def known_augmentations() -> dict[str, Step]:
     return dict(_STEPS)
 
 
-def build_augmentation(entries: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Augment:
+def build_augmentation(
+    entries: Mapping[str, Any] | Sequence[Mapping[str, Any]], dimensions: int | None = None
+) -> Augment:
     """One function that applies a recipe's steps ``{"step": name, constants}`` in order.
 
     A single table without a name holds the constants of the step "slices".  Raises InputError for an unknown
-    step or constant.
+    step or constant, and for a step that cannot change images of ``dimensions``, if these are given.
     """
     if isinstance(entries, Mapping):
         entries = [{"step": "slices", **entries}] if entries else []
@@ -68,6 +71,12 @@ def build_augmentation(entries: Mapping[str, Any] | Sequence[Mapping[str, Any]])
             raise InputError(
                 f"The recipe's augmentation '{name}' is unknown.",
                 hint=f"Known augmentations: {', '.join(sorted(known))}.",
+            )
+        if dimensions is not None and dimensions not in _DIMENSIONS[name]:
+            fitting = [other for other in sorted(known) if dimensions in _DIMENSIONS[other]]
+            raise InputError(
+                f"The recipe's augmentation '{name}' is not for images of {dimensions} dimensions.",
+                hint=f"For these there are {', '.join(fitting)}.",
             )
         try:
             inspect.signature(known[name]).bind(None, None, None, **constants)

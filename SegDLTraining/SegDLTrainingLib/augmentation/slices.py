@@ -136,7 +136,7 @@ def sample_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return torch.where(share >= 1 - masks.sum(dim=1), found, torch.zeros_like(found))
 
 
-@augmentation("slices")
+@augmentation("slices", dimensions=(2,))
 def slices(images: torch.Tensor, labels: torch.Tensor, draws: Draws, **constants: float) -> Pair:
     """Report 001, see ``SliceAugmentation``."""
     return SliceAugmentation(**constants)(images, labels, draws)

@@ -152,3 +152,16 @@ def test_unknown_steps_and_constants_are_named():
         build_augmentation([{"step": "wobble"}])
     with pytest.raises(InputError, match=r"'noise'.*sigma"):
         build_augmentation([{"step": "noise", "sigma": 1}])
+
+
+def test_steps_for_other_dimensions_and_axes_that_are_not_there_are_named():
+    for step, dimensions in (("affine", 2), ("elastic", 3), ("slices", 3)):
+        with pytest.raises(InputError, match=f"'{step}' is not for images of {dimensions} dimensions"):
+            build_augmentation([{"step": step}], dimensions)
+    images, labels = torch.rand(40, 2, 4, 5), torch.zeros(40, 4, 5, dtype=torch.uint8)
+    for axes in (["k"], ["x"]):
+        with pytest.raises(InputError, match=f"no axis '{axes[0]}'"):
+            build_augmentation([{"step": "flip", "axes": axes}], 2)(images, labels, draws(40))
+    flipped, _ = build_augmentation([{"step": "flip"}], 2)(images.clone(), labels, draws(40))
+    for row, before in zip(flipped, images, strict=True):
+        assert any(torch.equal(row, before.flip(axes)) for axes in ([], [-1], [-2], [-1, -2]))
