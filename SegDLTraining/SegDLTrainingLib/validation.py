@@ -56,12 +56,10 @@ class Validation:
         self._labels = recipe.card["labels"]
         self._values = [label["value"] for label in self._labels]
         self._loss, self._precision, self._device, self._processes = loss, precision, device, processes
-        self._batches = []
         if volumes and settings["mode"] == "batches":
             sampling = validation_settings(recipe["sampling"])
-            sampler = build_sampler(volumes, recipe.card, sampling, recipe.seed + 1)
-            mine = range(processes.rank, int(settings["batches"]), processes.count)
-            self._batches = [sampler.batch(number) for number in mine]
+            self._sampler = build_sampler(volumes, recipe.card, sampling, recipe.seed + 1)
+            self._numbers = range(processes.rank, int(settings["batches"]), processes.count)
         self._whole = settings["mode"] == "volumes"
 
     def __call__(self, network: Network, epoch: int) -> Row:
@@ -78,7 +76,9 @@ class Validation:
         sums = dict.fromkeys(["loss", "soft", "count"], 0.0)
         for value in self._values:
             sums[f"overlap {value}"] = sums[f"size {value}"] = 0.0
-        for images, labels in self._batches:
+        # Drawn anew in every epoch, always the same ones: together they may be larger than the memory.
+        for number in self._numbers:
+            images, labels = self._sampler.batch(number)
             target = target_maps(labels, self._values, self._activation, network.margin)
             with self._precision.autocast():
                 logits = network(images.to(self._device)).float().cpu()
