@@ -143,6 +143,25 @@ def test_unload_cleans_up(toy):
     assert slicer.app.moduleManager().module("Toy") is None
 
 
+def test_widgets_that_are_gone_do_not_hear_of_the_scene(slicer_app):
+    import host
+    import qt
+    import slicer
+
+    parent = qt.QWidget()
+    box, table = slicer.qMRMLNodeComboBox(parent), slicer.qMRMLSegmentsTableView(parent)
+    box.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    box.setMRMLScene(slicer.mrmlScene)
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    table.setSegmentationNode(segmentation)
+    parent.delete()
+    host.clear_warnings()
+    add_volume()
+    segmentation.GetSegmentation().AddEmptySegment("later")
+    slicer.app.processEvents()
+    assert host.warnings() == []
+
+
 def test_the_modules_self_test_runs(toy, capsys):
     toy.module.ToyTest().runTest()
     assert toy.module.ToyTest.prepared == ["class"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 from host.pythonqt import StandIn
+from host.signals import raw_connect
 
 REGISTRY: dict[str, type] = {}
 """The stand-ins by name, in the order in which they are defined."""
@@ -95,10 +96,12 @@ class SceneWidget(StandInWidget, QtWidgets.QWidget):
 
 
 class Observers:
-    """Observations of VTK objects that are given up together."""
+    """Observations of VTK objects that are given up together, at the latest with their owner."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: QtCore.QObject) -> None:
         self._tags: list[tuple[Any, int]] = []
+        # Not a method of the widget: Qt calls none of those any more when it destroys one.
+        raw_connect(owner, QtCore.SIGNAL("destroyed()"), self.clear)
 
     def add(self, subject: Any, event: Any, callback: Callable[..., None]) -> None:
         self._tags.append((subject, subject.AddObserver(event, callback)))

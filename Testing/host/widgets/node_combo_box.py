@@ -62,7 +62,7 @@ class qMRMLNodeComboBox(SceneWidget):
         self._filling = False
         self._attributes: list[tuple[str, str, Any]] = []
         self._labels: dict[str, str] = {}
-        self._scene_observers, self._node_observers = Observers(), Observers()
+        self._scene_observers, self._node_observers = Observers(self), Observers(self)
         self._combo = QtWidgets.QComboBox(self)
         compact_layout(self, self._combo)
         self._combo.activated.connect(self._picked)

@@ -42,7 +42,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         super().__init__(parent)
         self._segmentation_node: Any = None
         self._filling = False
-        self._observers = Observers()
+        self._observers = Observers(self)
         self._table = QtWidgets.QTableWidget(0, 4, self)
         self._table.setHorizontalHeaderLabels(["", "Color", "Opacity", "Name"])
         self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)

@@ -22,7 +22,7 @@ class qMRMLTableView(StandInWidget, QtWidgets.QTableView):
         super().__init__(parent)
         self._scene: Any = None
         self._node: Any = None
-        self._observers = Observers()
+        self._observers = Observers(self)
         self.setModel(QtGui.QStandardItemModel(self))
         self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
         self.selectionModel().selectionChanged.connect(lambda *_: self.emit_signal("selectionChanged()"))
