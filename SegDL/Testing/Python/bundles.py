@@ -201,3 +201,12 @@ def write_fold(
     }
     torch.save(checkpoint, path)
     return path
+
+
+def refusal(capsys, *arguments):
+    """What ``segdl models import`` tells on stderr where it refuses."""
+    from SegDLEngine.command_line.main import main
+
+    capsys.readouterr()
+    assert main(["models", "import", *map(str, arguments)]) == 2
+    return capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from SegDLEngine.images.segmentation_file import read_segmentation
 from SegDLEngine.images.writing import write_image
 from SegDLEngine.options import SegmentOptions
@@ -12,6 +11,8 @@ from SegDLEngine.pipeline import segment
 from SegDLEngine.protocol import Reporter
 from SegDLEngine.segment_job import run_segment_job
 from small_cards import small_case, small_package
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CARDS = (
     "head-neck-tumor-se-resunet3d",
@@ -25,14 +26,6 @@ CARDS = (
     "brain-tumor-res-unet2d",
 )
 CPU = {"device": "cpu", "precision": "fp32"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=CARDS)

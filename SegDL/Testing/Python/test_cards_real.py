@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from realdata import real_file
 from SegDLEngine.command_line.main import main
 from SegDLEngine.images.cropping import crop
@@ -20,18 +19,10 @@ from SegDLEngine.pipeline import segment
 from SegDLEngine.preprocessing.registry import PreparedCase, run_steps
 from small_cards import small_package
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.usefixtures("one_thread")]
 
 CPU = {"device": "cpu", "precision": "fp32", "samples": 0}
 SEQUENCES = {"T1": "t1", "T1c": "t1c", "T2": "t2", "FLAIR": "fla"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from seeded_model import write_seeded_package
 from SegDLEngine.errors import InputError
 from SegDLEngine.images.grid import Grid
@@ -13,17 +12,11 @@ from SegDLEngine.options import SegmentOptions
 from SegDLEngine.pipeline import segment
 from small_cards import small_brain, small_card, small_case, small_package
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = {"device": "cpu", "precision": "fp32"}
 # Those that report 002 compares; the networks' tests have all fifteen.
 SUBSETS = [("FLAIR",), ("T1",), ("FLAIR", "T1c"), ("FLAIR", "T1c", "T2")]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def subset_card(subset):

@@ -6,7 +6,6 @@ import copy
 
 import numpy as np
 import pytest
-import torch
 from lung_models import COVID, LUNGS, covid_package, small_card, write_lungs_by_threshold
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.grid import Grid
@@ -19,16 +18,10 @@ from SegDLEngine.preprocessing.lungs.planes import dilate_cross
 from SegDLEngine.preprocessing.registry import PreparedCase, run_steps
 from SegDLTrainingLib.synthesis.thorax import make_phantom
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = {"device": "cpu", "precision": "fp32"}
 GENESIS = COVID[2]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from lung_models import COVID, LUNGS, covid_package, write_lungs_by_threshold
 from realdata import real_file
 from SegDLEngine.images.reading import read_image, read_labels
@@ -13,7 +12,7 @@ from SegDLEngine.pipeline import segment
 from SegDLEngine.preprocessing.lungs.agreement import agreement
 from SegDLEngine.preprocessing.lungs.methods import METHODS, find_lungs
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.usefixtures("one_thread")]
 CPU = {"device": "cpu", "precision": "fp32"}
 SLICES = (
     "A002304_19010112-135",
@@ -29,14 +28,6 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     write_lungs_by_threshold(folder / LUNGS)
     return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", SLICES)

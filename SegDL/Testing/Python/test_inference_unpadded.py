@@ -22,16 +22,10 @@ from SegDLEngine.pipeline import segment
 from SegDLEngine.protocol import Reporter
 from tiny_model import tiny_card
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = {"mode": "slices", "context": [0], "batch": 2, "activation": "softmax", "threshold": 0.5}
 UNET = {"filters": 2, "depth": 3, "out_channels": 3, "dropout": 0.3}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def network(name="unet2d", **options):

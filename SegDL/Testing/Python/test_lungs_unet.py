@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from lung_models import LUNGS, write_lungs_by_threshold
 from lung_phantom import lung_phantom
 from scipy import ndimage
@@ -22,15 +21,9 @@ from SegDLEngine.preprocessing.lungs.unet import unet_lungs
 from SegDLEngine.preprocessing.registry import PreparedCase
 from SegDLEngine.protocol import Reporter
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = {"device": "cpu", "precision": "fp32"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

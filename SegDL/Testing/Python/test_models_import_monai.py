@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bundles import TRANSFORMS, UNET, inference_of, metadata_of, write_bundle
+from bundles import TRANSFORMS, UNET, inference_of, metadata_of, refusal, write_bundle
 from SegDLEngine.command_line.main import main
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.grid import Grid
@@ -23,15 +23,7 @@ from SegDLEngine.pipeline import segment
 SPLEEN = ["background", "spleen"]
 
 
-@pytest.fixture(autouse=True)
-def own_models_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGDL_MODELS", str(tmp_path / "models"))
-
-
-def refusal(capsys, *arguments):
-    capsys.readouterr()
-    assert main(["models", "import", *map(str, arguments)]) == 2
-    return capsys.readouterr().err
+pytestmark = pytest.mark.usefixtures("own_models_folder")
 
 
 def test_references_are_followed_and_expressions_are_not():

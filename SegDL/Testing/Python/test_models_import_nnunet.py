@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bundles import ARGUMENTS, dataset_of, plans_of, write_fold, write_results
+from bundles import ARGUMENTS, dataset_of, plans_of, refusal, write_fold, write_results
 from SegDLEngine.command_line.main import main
 from SegDLEngine.errors import ModelError
 from SegDLEngine.images.grid import Grid
@@ -24,15 +24,7 @@ from SegDLEngine.pipeline import segment
 MODEL = "nnunet-spleen-3d-fullres"
 
 
-@pytest.fixture(autouse=True)
-def own_models_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGDL_MODELS", str(tmp_path / "models"))
-
-
-def refusal(capsys, *arguments):
-    capsys.readouterr()
-    assert main(["models", "import", *map(str, arguments)]) == 2
-    return capsys.readouterr().err
+pytestmark = pytest.mark.usefixtures("own_models_folder")
 
 
 def test_plans_in_the_order_of_the_axes():

@@ -29,22 +29,9 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    from host import requirements
-
-    if requirements.qt_problem():
-        pytest.skip(requirements.qt_problem())
-    import host
-
-    before = os.environ.get("SEGDL_MODELS")
-    os.environ["SEGDL_MODELS"] = str(tmp_path_factory.mktemp("models"))
-    host.start()
-    module = host.load_module(MODULE, width=460, height=1000)
-    yield module
-    module.unload()
-    os.environ.pop("SEGDL_MODELS")
-    if before is not None:
-        os.environ["SEGDL_MODELS"] = before
+def modelsFolder(tmp_path_factory):
+    """Where trained models are installed; nothing is there."""
+    return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture

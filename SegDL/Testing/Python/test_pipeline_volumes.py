@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.reading import read_image
@@ -24,16 +23,10 @@ from threshold_model import (
     write_threshold_package_3d,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WINDOW = [{"step": "window", "low": -1000, "high": 200}]
 KEEP_ALL = [{"step": "components", "keep": "all"}]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def package(folder, mode, **changes):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.models.card import load_card
@@ -13,13 +12,7 @@ from SegDLEngine.pipeline import segment
 from test_pipeline import BALLS, CPU, PLAIN, dice, image_of_balls, oblique_grid
 from threshold_model import write_threshold_package, write_threshold_package_3d
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -23,14 +23,6 @@ ENGINE = Path(SegDLEngine.__file__).parent
 LAST = ("result", "error")
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    write_tiny_package(folder / "tiny")
-    write_tiny_ct(folder / "ct.nrrd")
-    return folder
-
-
 # A worker whose inputs can be slow: an image named slow.nrrd takes 30 s, in steps that hear a cancel; one
 # named deaf.nrrd takes 30 s and hears nothing; one named noisy.nrrd prints on every level.
 TEST_WORKER = """
