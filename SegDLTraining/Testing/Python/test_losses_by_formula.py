@@ -101,6 +101,8 @@ def case(activation: str, seed: int, truth: str = "random") -> tuple[Array, Arra
         labels[labels == 1] = 0
     values = (0, 1, 2) if activation == "softmax" else (1, 2, 3)
     target = np.stack([labels == value for value in values], axis=1).astype(float)
+    if truth == "soft":
+        target = rng.dirichlet(np.ones(3), (SHAPE[0], *SHAPE[2:])).transpose(0, 3, 1, 2)
     return rng.normal(0, 2, SHAPE), target
 
 
@@ -150,7 +152,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("truth", ["random", "background", "one voxel", "no first label"])
+@pytest.mark.parametrize("truth", ["random", "background", "one voxel", "no first label", "soft"])
 @pytest.mark.parametrize(("entry", "formula", "activation"), CASES)
 def test_value_and_gradient(entry, formula, activation, truth):
     logits, target = case(activation, 3, truth)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from SegDLEngine.networks.registry import build_network
+from SegDLEngine.protocol import Reporter
+from SegDLTrainingLib.fit import fit
+from SegDLTrainingLib.losses.registry import LOSSES
 from SegDLTrainingLib.precision import Precision, usable_kind
+from tiny_training import balls, smallest_recipe
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,21 @@ def test_the_gradient_with_the_usable_kind_is_right():
     exact = gradient("none")
     kind = usable_kind("bfloat16", "cpu", build_network("unet3d_69k", {}), [8, 8, 8])
     assert (gradient(kind) - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_losses_are_computed_in_single_precision(tmp_path, monkeypatch):
+    """In training and validation, and outside of autocast: half precision would lose their sums."""
+    seen = []
+
+    def watched(activation):
+        def compute(logits, target, epoch):
+            seen.append((logits.dtype, target.dtype, torch.is_autocast_enabled("cpu")))
+            return (logits.sigmoid() - target).square().mean()
+
+        return compute
+
+    monkeypatch.setitem(LOSSES, "watched", watched)
+    training = {"epochs": 1, "steps_per_epoch": 1, "mixed_precision": "bfloat16"}
+    fit(smallest_recipe(loss={"name": "watched"}, training=training), balls(), balls(1), tmp_path, Reporter())
+    assert len(seen) == 2
+    assert set(seen) == {(torch.float32, torch.float32, False)}
