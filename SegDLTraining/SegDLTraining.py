@@ -82,7 +82,7 @@ class SegDLTrainingLogic(ScriptedLoadableModuleLogic):
         return self.trainer.table(output)
 
     def stop(self, atOnce=False):
-        """Stop the training after its step, with a checkpoint; ``atOnce``: kill it, only earlier ones stay."""
+        """Stop the training after its step, with a checkpoint; ``atOnce``: kill it, with earlier ones."""
         self.trainer.stop(atOnce=atOnce)
 
     def shutdown(self):

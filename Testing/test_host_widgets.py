@@ -309,7 +309,13 @@ def test_path_edit_tells_valid_paths_and_remembers_them(slicer, tmp_path):
     edit.addCurrentPathToHistory()
     assert seen == [str(tmp_path), True]
     edit.setCurrentPath(str(tmp_path / "absent"))
-    assert seen[2:] == [str(tmp_path / "absent"), False]
+    assert seen[2:] == [str(tmp_path / "absent")]
+    edit.setCurrentPath("")
+    assert seen[3:] == [False], "ctk does not tell the empty path itself"
+    edit.nameFilters = ["Tables (*.csv *.json)"]
+    edit.setCurrentPath("table.txt")
+    edit.setCurrentPath("table.csv")
+    assert seen[4:] == ["table.csv", True]
     again = ctk.ctkPathLineEdit()
     again.settingKey = "HostTest/folder"
     assert again.currentPath == str(tmp_path)

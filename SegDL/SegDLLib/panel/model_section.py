@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from SegDLLib.signals import Signal
@@ -26,8 +27,10 @@ class ModelSection:
         if list(rows) != self._rows:
             self._rows = list(rows)
             selector.clear()
-            for row in self._rows:
+            for index, row in enumerate(self._rows):
                 selector.addItem(self._title(row), row["id"])
+                # The list may be narrower than a title.
+                selector.setItemData(index, self._title(row), qt.Qt.ToolTipRole)
         selector.setCurrentIndex(next((at for at, row in enumerate(self._rows) if row["id"] == current), -1))
         selector.blockSignals(False)
         self._ui.modelInfoLabel.setText(info)

@@ -115,6 +115,7 @@ class Panel:
         """Stop timers; nothing of the panel is called afterwards."""
         self._guessTimer.stop()
         self._guessTimer.disconnect("timeout()", self.guess)
+        self._train.close()
 
     def _showAll(self) -> None:
         parameters, entries = self.parameters, self._entries()

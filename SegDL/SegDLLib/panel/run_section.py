@@ -6,8 +6,8 @@ from slicer.i18n import tr as _
 
 from SegDLLib.signals import Signal
 
-# Legible on light and dark themes.
-ERROR_STYLE = "color: #c0392b"
+# With a background of its own it is legible on light and on dark themes.
+ERROR_STYLE = "color: #7b1b12; background-color: #fbe4e1; padding: 2px"
 
 
 class RunSection:

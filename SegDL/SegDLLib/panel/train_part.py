@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 from SegDLEngine.errors import Cancelled, SegDLError
 from slicer.i18n import tr as _
@@ -15,6 +17,7 @@ from SegDLLib.panel import wording
 from SegDLLib.panel.train_section import (
     FILES,
     INSTALLING,
+    LATE,
     OWN,
     SCENE,
     STOPPING,
@@ -26,6 +29,9 @@ from SegDLLib.signals import Signal
 from SegDLLib.training import curve_nodes
 from SegDLLib.training.trainer import Trainer
 
+# After so long a user may want to stop at once; a double click on "Stop training" is not meant so.
+_PATIENCE_MS = 10000
+
 
 class TrainPart:
     """Signals ``said(text)`` for the log, and ``installed()`` when the list of models has changed."""
@@ -35,6 +41,9 @@ class TrainPart:
         self._getParameters = getParameters
         self._recipes: list[dict[str, Any]] = []
         self._state = TRAINING
+        self._patience = qt.QTimer()
+        self._patience.setSingleShot(True)
+        self._patience.connect("timeout()", self._onLate)
         self.said, self.installed = Signal(), Signal()
         self._section = section = TrainSection(ui)
         section.opened.connect(self.refresh)
@@ -63,8 +72,14 @@ class TrainPart:
         if self._trainer.busy:
             self._section.showRunning(self._state)
         else:
-            self._section.showIdle(problem or self._whatIsMissing(source), resumes=continues)
+            missing = problem or self._whatIsMissing(source)
+            self._section.showIdle(missing, resumes=continues, finished=finished)
         self._section.showCurve(self._table(), finished)
+
+    def close(self) -> None:
+        """Stop the timer; nothing is called afterwards."""
+        self._patience.stop()
+        self._patience.disconnect("timeout()", self._onLate)
 
     def _choose(self, name: str, value: str) -> None:
         # The parameter node's event refreshes the panel.
@@ -107,7 +122,7 @@ class TrainPart:
             return _("Choose a recipe.")
         if source == FILES and not parameters.trainData:
             return _("Choose the folder or table of cases.")
-        if not parameters.trainOutput:
+        if not os.path.isabs(os.path.expanduser(parameters.trainOutput)):
             return _("Choose a folder for the model.")
         return ""
 
@@ -139,11 +154,17 @@ class TrainPart:
         job.tableMade.connect(lambda table: self.refresh())
         self.refresh()
 
-    def _onStop(self) -> None:
+    def _onStop(self, atOnce: bool) -> None:
         self._state = STOPPING
-        self._section.showMessage(_("Stopping after this step..."))
-        self._trainer.stop()
+        self._section.showMessage(_("Stopping...") if atOnce else _("Stopping after this step..."))
+        self._patience.start(_PATIENCE_MS)
+        self._trainer.stop(atOnce=atOnce)
         self.refresh()
+
+    def _onLate(self) -> None:
+        if self._trainer.busy and self._state == STOPPING:
+            self._state = LATE
+            self.refresh()
 
     def _onProgress(
         self, fraction: float, stage: str, secondsLeft: float | None, details: Mapping[str, Any]
@@ -155,7 +176,13 @@ class TrainPart:
         self._say(_("The training is finished. Install the model to use it."))
 
     def _onError(self, error: SegDLError) -> None:
-        self._say(wording.errorText(error), error=not isinstance(error, Cancelled))
+        if isinstance(error, Cancelled):
+            goesOn = self._trainer.canContinue(self._getParameters().trainOutput)
+            self._say(f"{error.text} {_('Continue training goes on from here.') if goesOn else ''}".strip())
+            return
+        if error.detail:
+            self.said.emit(error.detail)
+        self._say(wording.errorText(error), error=True)
 
     def _onInstall(self) -> None:
         self._state = INSTALLING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import qt
@@ -13,13 +14,13 @@ from SegDLLib.panel.run_section import ERROR_STYLE
 from SegDLLib.signals import Signal
 
 FILES, SCENE, OWN = "files", "scene", "own"
-TRAINING, STOPPING, INSTALLING = "training", "stopping", "installing"
+TRAINING, STOPPING, LATE, INSTALLING = "training", "stopping", "late", "installing"
 
 
 class TrainSection:
     """Signals ``opened()``, ``recipeChosen(id)``, ``sourceChosen(FILES, SCENE or OWN)``,
-    ``dataChosen(path)``, ``outputChosen(path)``, ``startClicked()``, ``stopClicked()``, ``curvesClicked()``,
-    ``installClicked()``.
+    ``dataChosen(path)``, ``outputChosen(path)``, ``startClicked()``, ``stopClicked(atOnce)``,
+    ``curvesClicked()``, ``installClicked()``.
     """
 
     def __init__(self, ui):
@@ -31,14 +32,18 @@ class TrainSection:
         self.recipeChosen, self.sourceChosen = Signal(), Signal()
         self.dataChosen, self.outputChosen = Signal(), Signal()
         self.startClicked, self.stopClicked = Signal(), Signal()
+        self._state = TRAINING
         self.curvesClicked, self.installClicked = Signal(), Signal()
         ui.trainTable.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         ui.trainCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
         ui.trainRecipeSelector.connect("currentIndexChanged(int)", self._onRecipe)
         ui.trainRecipeButton.connect("clicked()", self._onRecipeFile)
         ui.trainSourceSelector.connect("currentIndexChanged(int)", self._onSource)
-        ui.trainDataPath.connect("currentPathChanged(QString)", self.dataChosen.emit)
-        ui.trainOutputPath.connect("currentPathChanged(QString)", self.outputChosen.emit)
+        for widget, chosen in ((ui.trainDataPath, self.dataChosen), (ui.trainOutputPath, self.outputChosen)):
+            widget.connect("currentPathChanged(QString)", chosen.emit)
+            # The only signal when the path is deleted.
+            widget.connect("validInputChanged(bool)", partial(_tellPath, widget, chosen))
+        ui.trainTableButton.connect("clicked()", self._onTableFile)
         ui.trainButton.connect("clicked()", self._onClicked)
         ui.trainCurvesButton.connect("clicked()", self.curvesClicked.emit)
         ui.trainInstallButton.connect("clicked()", self.installClicked.emit)
@@ -80,7 +85,7 @@ class TrainSection:
                 widget.setCurrentPath(path)
         for widget in (ui.trainSourceSelector, ui.trainDataPath, ui.trainOutputPath):
             widget.blockSignals(False)
-        for widget in (ui.trainDataLabel, ui.trainDataPath):
+        for widget in (ui.trainDataLabel, ui.trainDataPath, ui.trainTableButton):
             widget.setVisible(current == FILES)
 
     def showCurve(self, table: Any, installable: bool) -> None:
@@ -93,28 +98,34 @@ class TrainSection:
         ui.trainInstallButton.setVisible(installable)
         ui.trainInstallButton.setEnabled(not self._running)
 
-    def showIdle(self, hint: str, *, resumes: bool) -> None:
-        """The button starts, unless ``hint`` says what is missing; ``resumes``: there is a checkpoint."""
+    def showIdle(self, hint: str, *, resumes: bool, finished: bool) -> None:
+        """The button starts, unless ``hint`` says what is missing or the model is ``finished``.
+
+        ``resumes``: there is a checkpoint to go on from.
+        """
         ui = self._ui
+        done = _("The model in this folder is finished: install it, or choose another folder to train again.")
+        reason = hint or (done if finished else "")
         self._running = False
         self._setChoicesEnabled(True)
         ui.trainButton.setText(_("Continue training") if resumes else _("Start training"))
-        ui.trainButton.setEnabled(not hint)
-        ui.trainButton.setToolTip(hint or _("Train beside Slicer, which stays usable meanwhile."))
+        ui.trainButton.setEnabled(not reason)
+        ui.trainButton.setToolTip(reason or _("Train beside Slicer, which stays usable meanwhile."))
         ui.trainProgressBar.setVisible(False)
         # What the last training said stays until there is something to say about the next.
-        if hint or self._hinting:
-            self.showMessage(hint)
-            self._hinting = bool(hint)
+        if hint or self._hinting or not ui.trainStatusLabel.text:
+            self.showMessage(reason)
+            self._hinting = bool(reason)
 
     def showRunning(self, state: str = TRAINING) -> None:
-        """``state``: TRAINING, which can be stopped, STOPPING or INSTALLING."""
+        """``state``: TRAINING, which can be stopped, STOPPING, LATE (it takes long to stop) or INSTALLING."""
         ui = self._ui
-        self._running = True
+        self._running, self._state = True, state
         self._setChoicesEnabled(False)
-        ui.trainButton.setText(_stateName(state))
-        ui.trainButton.setEnabled(state == TRAINING)
-        ui.trainButton.setToolTip(_("End after the current step with a checkpoint, to go on later."))
+        text, toolTip = _stateTexts(state)
+        ui.trainButton.setText(text)
+        ui.trainButton.setToolTip(toolTip)
+        ui.trainButton.setEnabled(state in (TRAINING, LATE))
         ui.trainInstallButton.setEnabled(False)
 
     def showProgress(self, fraction: float, text: str) -> None:
@@ -131,7 +142,7 @@ class TrainSection:
     def _setChoicesEnabled(self, enabled: bool) -> None:
         ui = self._ui
         choices = (ui.trainRecipeSelector, ui.trainRecipeButton, ui.trainSourceSelector)
-        for widget in (*choices, ui.trainDataPath, ui.trainOutputPath):
+        for widget in (*choices, ui.trainDataPath, ui.trainTableButton, ui.trainOutputPath):
             widget.setEnabled(enabled)
 
     def _onCollapsed(self, collapsed: bool) -> None:
@@ -143,24 +154,44 @@ class TrainSection:
             self.recipeChosen.emit(self._ids[index])
 
     def _onRecipeFile(self) -> None:
-        title, kinds = _("Choose a recipe"), _("Recipes (*.json)")
-        path = qt.QFileDialog.getOpenFileName(self._ui.trainRecipeButton, title, "", kinds)
+        path = _askForFile(self._ui.trainRecipeButton, _("Choose a recipe"), _("Recipes (*.json)"))
         if path:
             self.recipeChosen.emit(path)
+
+    def _onTableFile(self) -> None:
+        kinds = _("Tables of cases (*.csv *.json)")
+        path = _askForFile(self._ui.trainTableButton, _("Choose a table of cases"), kinds)
+        if path:
+            self.dataChosen.emit(path)
 
     def _onSource(self, index: int) -> None:
         if 0 <= index < len(self._sources):
             self.sourceChosen.emit(self._sources[index])
 
     def _onClicked(self) -> None:
-        (self.stopClicked if self._running else self.startClicked).emit()
+        if self._running:
+            self.stopClicked.emit(self._state == LATE)
+        else:
+            self.startClicked.emit()
 
 
-def _stateName(state: str) -> str:
+def _tellPath(widget: Any, chosen: Signal, _valid: bool) -> None:
+    chosen.emit(widget.currentPath)
+
+
+def _askForFile(parent: Any, title: str, kinds: str) -> str:
+    """The path of the file that the user chooses; '' if none."""
+    return qt.QFileDialog.getOpenFileName(parent, title, "", kinds)
+
+
+def _stateTexts(state: str) -> tuple[str, str]:
+    """Text and tooltip of the button."""
+    lost = _("Do not wait for the step.  What was trained since the last checkpoint is lost.")
     return {
-        TRAINING: _("Stop training"),
-        STOPPING: _("Stopping..."),
-        INSTALLING: _("Installing..."),
+        TRAINING: (_("Stop training"), _("End after the current step with a checkpoint, to go on later.")),
+        STOPPING: (_("Stopping..."), _("The current step is finished and a checkpoint is written.")),
+        LATE: (_("Stop at once"), lost),
+        INSTALLING: (_("Installing..."), _("The model is checked and put into the list.")),
     }[state]
 
 

@@ -22,7 +22,8 @@ def progressText(fraction: float, stage: str, secondsLeft: float | None) -> str:
 def trainingText(fraction: float, stage: str, secondsLeft: float | None, details: Mapping[str, Any]) -> str:
     """'62 %  epoch 3, step 4/60, loss 0.1234, 5 min 0 s left'."""
     if "epoch" not in details:
-        return progressText(fraction, stage, secondsLeft)
+        # Preparing says nothing about how long the training itself takes.
+        return progressText(fraction, stage, None)
     place = _("epoch {epoch}, step {step}/{steps}").format(**{key: details[key] for key in _PLACE})
     if details.get("loss") is not None:
         place += _(", loss {loss:.4f}").format(loss=details["loss"])

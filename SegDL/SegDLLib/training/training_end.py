@@ -12,6 +12,7 @@ from SegDLLib.process_end import errorOf, exceptionIn, howItEnded, missingPackag
 # A step, its checkpoint and the end of the process fit into this, but for the slowest.
 GRACE_SECONDS = 20.0
 TAIL_LINES = 50
+_SENTENCE = 200
 _OUT_OF_MEMORY = (
     "Memory may have run out: close other programs, or make the batch of the recipe (sampling.batch) smaller."
 )
@@ -35,13 +36,18 @@ def verdict(
     return (None if killed else missingPackage(tail)) or _lastWords(exitCode, killed, tail)
 
 
+def _lastLine(tail: Sequence[str]) -> str:
+    """The last line if it is short enough to be a sentence."""
+    return tail[-1] if tail and len(tail[-1]) <= _SENTENCE else ""
+
+
 def _lastWords(exitCode: int, killed: bool, tail: Sequence[str]) -> SegDLError:
     detail = "\n".join(tail)
     for line in reversed(tail):
         for mark in _COMPLAINTS:
             if line.startswith(mark):
                 return SegDLError(line.removeprefix(mark), detail=detail)
-    reason = exceptionIn(tail)
+    reason = exceptionIn(tail) or ("" if killed else _lastLine(tail))
     text = f"The training {howItEnded(exitCode, killed)}"
     return SegDLError(
         f"{text}: {reason.rstrip('.')}." if reason else f"{text}.",

@@ -52,7 +52,7 @@ def test_a_bad_end_is_told_in_one_sentence(error, tail, text, code):
     [
         (9, True, []),
         (137, False, []),
-        (1, False, ["error: [/opt/PythonSlicer] exit abnormally - Report it."]),
+        (1, False, ["error: [PythonSlicer] exit abnormally - Report it."]),
     ],
 )
 def test_a_kill_is_known_by_signal_code_or_launcher(exitCode, crashed, tail):

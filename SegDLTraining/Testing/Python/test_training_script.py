@@ -14,6 +14,7 @@ pytestmark = pytest.mark.host
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
+import os
 import sys
 import numpy as np
 import slicer, slicer.util
@@ -31,7 +32,8 @@ for seed in range(3):
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment, volume)
 logic, stages = SegDLTrainingLogic(), []
 try:
-    logic.check(folder + "/tiny.json", folder + "/nowhere")
+    os.chdir(folder)
+    logic.check("tiny.json", "nowhere")
 except SegDLError as error:
     print(error)
 package = logic.train(

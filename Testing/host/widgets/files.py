@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import fnmatch
+import re
 from typing import Any
 
 from PySide6 import QtCore, QtWidgets
@@ -11,7 +12,11 @@ from host.widgets.base import Property, StandInWidget, compact_layout
 
 
 class ctkPathLineEdit(StandInWidget, QtWidgets.QWidget):
-    """A path in an editable combo box that remembers earlier ones; browsing opens no dialog here."""
+    """A path in an editable combo box that remembers earlier ones; browsing opens no dialog here.
+
+    As in ctk, a path that the name filters do not accept, without them the empty one, is told by
+    ``validInputChanged`` only; whether it exists does not matter.
+    """
 
     EMITS = frozenset({"currentPathChanged(QString)", "validInputChanged(bool)"})
     Dirs, Files, Executable, Readable, Writable = 0x001, 0x002, 0x040, 0x010, 0x020
@@ -21,6 +26,7 @@ class ctkPathLineEdit(StandInWidget, QtWidgets.QWidget):
 
     filters = Property("enum", 0x007)
     label = Property("QString", "")
+    minimumContentsLength = Property("int", 0)
     nameFilters = Property("QStringList", ())
     settingKey = Property("QString", "", _restore)
     showBrowseButton = Property("bool", True, lambda widget, shown: widget._browse.setVisible(shown))
@@ -83,20 +89,16 @@ class ctkPathLineEdit(StandInWidget, QtWidgets.QWidget):
         if path == self._path:
             return
         self._path = path
-        self.emit_signal("currentPathChanged(QString)", path)
         valid = self._accepts(path)
+        if valid:
+            self.emit_signal("currentPathChanged(QString)", path)
         if valid != self._valid:
             self._valid = valid
             self.emit_signal("validInputChanged(bool)", valid)
 
     def _accepts(self, path: str) -> bool:
-        """True for a path of the kind that ``filters`` asks for; a file to be written need not exist."""
-        kinds = self.filters & (self.Dirs | self.Files)
-        if self.filters & self.Writable and kinds & self.Files:
-            return os.path.isdir(os.path.dirname(os.path.abspath(path)))
-        return (bool(kinds & self.Dirs) and os.path.isdir(path)) or (
-            bool(kinds & self.Files) and os.path.isfile(path)
-        )
+        patterns = [word for text in self.nameFilters for word in re.findall(r"[^\s();]*\*[^\s();]*", text)]
+        return bool(path) and (not patterns or any(fnmatch.fnmatch(path, pattern) for pattern in patterns))
 
 
 class ctkDirectoryButton(StandInWidget, QtWidgets.QWidget):

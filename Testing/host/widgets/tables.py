@@ -51,6 +51,8 @@ class qMRMLTableView(StandInWidget, QtWidgets.QTableView):
         if self._node is None:
             return
         names = [self._node.GetColumnName(index) for index in range(self._node.GetNumberOfColumns())]
+        if self._node.GetUseColumnTitleAsColumnHeader():
+            names = [self._node.GetColumnTitle(name) or name for name in names]
         rows = [
             [self._node.GetCellText(row, column) for column in range(len(names))]
             for row in range(self._node.GetNumberOfRows())
