@@ -1,4 +1,4 @@
-"""The module with its panel on the host, real .ui, scene and worker: fixtures, and what a user does with it."""
+"""The module with its panel on the host, with real scene and worker: fixtures, and what a user does."""
 
 from __future__ import annotations
 
