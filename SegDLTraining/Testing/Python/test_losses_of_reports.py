@@ -75,6 +75,25 @@ def test_focal_and_log_dice_of_report_004():
     assert 1 - value(name="dice", per="batch", smooth=0.0) == pytest.approx(0.5335366, abs=1e-6)
     assert value(name="focal", gamma=1.0) == pytest.approx(0.0608727, abs=1e-6)
     assert value(name="focal_log_dice") == pytest.approx(0.1596841, abs=1e-6)
+    assert value(name="focal_log_dice", weights=[0.0, 1.0], smooth=100.0) == pytest.approx(
+        0.5549295, abs=1e-6
+    )
+
+
+def test_focal_of_the_library_that_report_004_uses():
+    """Its documented example, one value a row: specification, row 49."""
+    logits, truth = _logits(torch.tensor([[0.6, 0.4], [0.4, 0.6]])), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    focal = build_loss({"name": "focal", "gamma": 2.0}, "sigmoid")
+    found = [focal(logits[row].view(1, 1, 2), truth[row].view(1, 1, 2), 0).item() for row in (0, 1)]
+    assert found == pytest.approx([0.329865, 0.205798], abs=1e-6)
+
+
+@pytest.mark.parametrize("probability, expected", [(0.9, 0.01054), (0.1, 2.072)])
+def test_focal_counts_hard_voxels_more(probability, expected):
+    """Report 004's text exchanges the factors, which gives 0.0948 for the easy voxel and 0.230 for the hard."""
+    logits = _logits(torch.full((1, 1, 1), probability))
+    value = build_loss({"name": "focal", "gamma": 1.0}, "sigmoid")(logits, torch.ones(1, 1, 1), 0)
+    assert value.item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_alpha_weighs_foreground_and_background():
