@@ -90,7 +90,7 @@ def test_focal_of_the_library_that_report_004_uses():
 
 @pytest.mark.parametrize("probability, expected", [(0.9, 0.01054), (0.1, 2.072)])
 def test_focal_counts_hard_voxels_more(probability, expected):
-    """Report 004's text exchanges the factors, which gives 0.0948 for the easy voxel and 0.230 for the hard."""
+    """Report 004's text exchanges the factors: 0.0948 for the easy voxel and 0.230 for the hard one."""
     logits = _logits(torch.full((1, 1, 1), probability))
     value = build_loss({"name": "focal", "gamma": 1.0}, "sigmoid")(logits, torch.ones(1, 1, 1), 0)
     assert value.item() == pytest.approx(expected, rel=1e-3)
