@@ -18,8 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     strata = what.add_parser("strata", help="a figure of an evaluation by group of cases")
     strata.add_argument("table", type=Path, help="CSV of segdl evaluate, one row a case (and label)")
-    strata.add_argument("--by", required=True, help="column to gather by, for example centre or location")
+    strata.add_argument(
+        "--by",
+        required=True,
+        help="property to gather by, a column of either table, for example centre, location, difficulty or "
+        "modalities; slice_thickness_mm is divided at 2.5 mm, diameter_mm at the steps of the T stage",
+    )
     strata.add_argument("--attributes", type=Path, help="CSV with a column 'case' and the property, if apart")
+    strata.add_argument(
+        "--references",
+        type=Path,
+        help="folder of the reference masks, or table of segdl evaluate --cases: slice_thickness_mm and "
+        "diameter_mm (longest axial one of a lesion) are measured there",
+    )
     strata.add_argument("--figure", default="dice", help="figure to gather")
     strata.add_argument("--label", type=int, help="only the rows of this label")
     strata.add_argument("--json", action="store_true")
@@ -37,15 +48,20 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _strata(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    from SegDLTrainingLib.analysis.properties import DIAMETER, THICKNESS
     from SegDLTrainingLib.analysis.strata import size_group, stratify, thickness_group
 
     rows = _read(arguments.table)
     if arguments.label is not None:
         rows = [row for row in rows if row.get("label") == str(arguments.label)]
+    if len({row.get("label") for row in rows}) > 1:
+        raise InputError(f"{arguments.table} has several labels.", hint="Choose one of them with --label.")
     if arguments.attributes:
         known = {row.get("case"): row for row in _read(arguments.attributes)}
         rows = [{**known.get(row.get("case"), {}), **row} for row in rows]
-    groups = {"slice_thickness_mm": thickness_group, "diameter_mm": size_group}
+    groups = {THICKNESS: thickness_group, DIAMETER: size_group}
+    if arguments.references:
+        rows = _measured(rows, arguments, reporter)
     if arguments.by in groups:
         name = groups[arguments.by]
         rows = [{**row, arguments.by: name(_number(row, arguments.by))} for row in rows]
@@ -58,7 +74,29 @@ def _strata(arguments: argparse.Namespace, reporter: Reporter) -> None:
     found = [stratum.row() for stratum in stratify(defined, arguments.by, arguments.figure)]
     reporter.emit("result", strata=found)
     if arguments.progress != "json":
-        print(json.dumps(found, indent=1) if arguments.json else _table(found))
+        title = f"{arguments.figure} by {arguments.by}"
+        print(json.dumps(found, indent=1) if arguments.json else _table(found, title))
+
+
+def _measured(
+    rows: list[dict[str, str]], arguments: argparse.Namespace, reporter: Reporter
+) -> list[dict[str, str]]:
+    """The rows with what ``--by`` measures of their references."""
+    from SegDLTrainingLib.analysis.properties import DIAMETER, THICKNESS, measure, reference_files
+
+    if arguments.by not in (THICKNESS, DIAMETER):
+        raise InputError(
+            f"'{arguments.by}' cannot be measured in masks.",
+            hint=f"--references is for {THICKNESS}, {DIAMETER}.",
+        )
+    files, found = reference_files(arguments.references), []
+    for number, row in enumerate(rows):
+        if row.get("case", "") not in files:
+            raise InputError(f"Case '{row.get('case', '?')}' has no reference in {arguments.references}.")
+        value = measure(arguments.by, files[row["case"]], arguments.label)
+        found.append({**row, arguments.by: str(value)})
+        reporter.progress("reading", (number + 1) / len(rows))
+    return found
 
 
 def _masks(arguments: argparse.Namespace, reporter: Reporter) -> None:
@@ -71,7 +109,10 @@ def _masks(arguments: argparse.Namespace, reporter: Reporter) -> None:
         name, _, folder = entry.partition("=")
         if not folder:
             raise InputError(f"'{entry}' is not NAME=FOLDER.", hint="For example training=labelsTr")
-        parts[name] = mask_statistics(_labelmaps(Path(folder)), arguments.size)
+        try:
+            parts[name] = mask_statistics(_labelmaps(Path(folder)), arguments.size)
+        except InputError as error:
+            raise InputError(f"{name}: {error.text}", hint=error.hint) from error
         reporter.progress("reading", (number + 1) / len(arguments.parts))
     arguments.output.mkdir(parents=True, exist_ok=True)
     numbers = arguments.output / "masks.npz"
@@ -89,14 +130,22 @@ def _masks(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _labelmaps(folder: Path) -> Iterator[Any]:
+    """Arrays (k, j, i) of the folder's labelmaps, all with the patient's right, front and feet first."""
     from SegDLEngine.images.reading import read_labels
     from SegDLEngine.measurement.cohort import LABEL_EXTENSIONS
+    from SegDLEngine.preprocessing.lungs.orientation import PatientOrder
 
     if not folder.is_dir():
         raise InputError(f"The folder {folder} is not there.")
-    for path in sorted(folder.iterdir()):
-        if path.name.endswith(LABEL_EXTENSIONS):
-            yield read_labels(path).array
+    paths = [path for path in sorted(folder.iterdir()) if path.name.endswith(LABEL_EXTENSIONS)]
+    if not paths:
+        raise InputError(
+            f"The folder {folder} has no labelmaps.",
+            hint=f"It must hold the files themselves: {', '.join(LABEL_EXTENSIONS)}.",
+        )
+    for path in paths:
+        labels = read_labels(path)
+        yield PatientOrder.of(labels.grid).to_patient(labels.array)
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -121,10 +170,11 @@ def _number(row: dict[str, str], column: str) -> float:
     return value
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'group':28}{'cases':>7}{'mean':>9}{'median':>9}{'IQR':>9}"]
+def _table(rows: list[dict[str, Any]], title: str) -> str:
+    width = max(len(title), *(len(row["group"]) for row in rows)) + 2
+    lines = [f"{title:{width}}{'cases':>6}{'undefined':>11}{'mean':>9}{'median':>9}{'IQR':>9}"]
     for row in rows:
-        lines.append(
-            f"{row['group']:28}{row['cases']:>7}{row['mean']:>9.4f}{row['median']:>9.4f}{row['iqr']:>9.4f}"
-        )
+        figures = ("-" if row[name] is None else f"{row[name]:.4f}" for name in ("mean", "median", "iqr"))
+        counts = f"{row['cases']:>6}{row['undefined']:>11}"
+        lines.append(f"{row['group']:{width}}{counts}{''.join(f'{figure:>9}' for figure in figures)}")
     return "\n".join(lines)

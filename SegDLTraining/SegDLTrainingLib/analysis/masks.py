@@ -61,17 +61,24 @@ def _overlaps(have: int, want: int) -> np.ndarray:
 
 
 def draw(parts: dict[str, MaskStatistics], path: Path) -> None:
-    """PNG: one column a part (training, validation, test), mean above, standard deviation below."""
+    """PNG: one column a part (training, validation, test), mean above, standard deviation below.
+
+    Pictures of one row share their scale, so that parts can be compared.
+    """
     from SegDLTrainingLib.pictures import pyplot
 
     plt = pyplot()
-    figure, axes = plt.subplots(2, len(parts), figsize=(3 * len(parts), 6), squeeze=False, dpi=110)
-    largest = [max(float(getattr(part, kind).max()) for part in parts.values()) for kind in ("mean", "std")]
-    for column, (name, part) in enumerate(parts.items()):
-        for row, (kind, top) in enumerate(zip(("mean", "std"), largest, strict=True)):
-            axis = axes[row, column]
-            axis.imshow(getattr(part, kind), vmin=0, vmax=top or 1, cmap="viridis")
-            axis.set_title(f"{name}: {kind} of {part.count}", fontsize=9)
-            axis.axis("off")
-    figure.savefig(path, bbox_inches="tight")
+    size = (3 * len(parts) + 1, 6.2)
+    figure, axes = plt.subplots(2, len(parts), figsize=size, squeeze=False, dpi=110, layout="constrained")
+    for row, (kind, text) in enumerate(
+        {"mean": "mean mask: share of the slices", "std": "standard deviation of the mask"}.items()
+    ):
+        top = max(float(getattr(part, kind).max()) for part in parts.values())
+        for axis, (name, part) in zip(axes[row], parts.items(), strict=True):
+            picture = axis.imshow(getattr(part, kind), vmin=0, vmax=top or 1, cmap="viridis")
+            axis.set_title(f"{name}, {part.count} slices", fontsize=9)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        figure.colorbar(picture, ax=list(axes[row]), label=text)
+    figure.savefig(path)
     plt.close(figure)

@@ -21,22 +21,26 @@ STAGES_MM = (10.0, 20.0, 30.0, 40.0, 50.0, 70.0)
 
 @dataclass(frozen=True)
 class Stratum:
-    """``count`` cases of a ``group``, with the mean, median and interquartile range of a figure."""
+    """The ``values`` of a figure in a ``group`` of cases; in ``undefined`` further ones it has none."""
 
     group: str
-    count: int
-    mean: float
-    median: float
-    quartiles: tuple[float, float]
+    values: tuple[float, ...]
+    undefined: int = 0
 
     def row(self) -> dict[str, Any]:
-        low, high = self.quartiles
+        """Cases, undefined ones, and mean, median and interquartile range; None where nothing is defined."""
+        values = self.values
+        row: dict[str, Any] = {"group": self.group, "cases": len(values), "undefined": self.undefined}
+        if not values:
+            return {**row, "mean": None, "median": None, "iqr": None}
+        spread = 0.0
+        if len(values) > 1:
+            low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+            spread = high - low
+        figures = (statistics.fmean(values), statistics.median(values), spread)
         return {
-            "group": self.group,
-            "cases": self.count,
-            "mean": round(self.mean, 4),
-            "median": round(self.median, 4),
-            "iqr": round(high - low, 4),
+            **row,
+            **{name: round(value, 4) for name, value in zip(("mean", "median", "iqr"), figures, strict=True)},
         }
 
 
@@ -46,7 +50,7 @@ def thickness_group(spacing_mm: float) -> str:
 
 
 def size_group(diameter_mm: float) -> str:
-    """The interval of the T stage's diameters that a lesion falls into; "none" for 0."""
+    """The interval of the T stage's diameters that a lesion falls into; "no tumour" for 0."""
     if diameter_mm <= 0:
         return "no tumour"
     for low, high in zip((0.0, *STAGES_MM), STAGES_MM, strict=False):
@@ -55,33 +59,24 @@ def size_group(diameter_mm: float) -> str:
     return f"> {STAGES_MM[-1]:g} mm"
 
 
-def stratify(
-    rows: Iterable[Mapping[str, Any]], by: str, figure: str, order: Sequence[str] = ()
-) -> list[Stratum]:
-    """``figure`` of the rows gathered by their ``by``, in the given order, else by name; undefined ones out.
+def stratify(rows: Iterable[Mapping[str, Any]], by: str, figure: str) -> list[Stratum]:
+    """``figure`` of the rows gathered by their ``by``, in order of name.
 
     Raises InputError when a row lacks ``by``.
     """
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[float | None]] = {}
     for row in rows:
         if row.get(by) in (None, ""):
             raise InputError(
                 f"Case '{row.get('case', '?')}' has no '{by}'.",
                 hint="Give the property of every case in the table of attributes, or leave the case out.",
             )
-        values = groups.setdefault(str(row[by]), [])
-        if row.get(figure) is not None:
-            values.append(float(row[figure]))
+        groups.setdefault(str(row[by]), []).append(row.get(figure))
     if not groups:
         raise InputError(f"There are no cases to gather by '{by}'.")
-    known = [name for name in order if name in groups]
-    names = known + sorted(set(groups) - set(known))
-    return [_stratum(name, groups[name]) for name in names if groups[name]]
+    return [_stratum(name, groups[name]) for name in sorted(groups)]
 
 
-def _stratum(name: str, values: Sequence[float]) -> Stratum:
-    quartiles = (values[0], values[0])
-    if len(values) > 1:
-        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-        quartiles = (low, high)
-    return Stratum(name, len(values), statistics.fmean(values), statistics.median(values), quartiles)
+def _stratum(name: str, figures: Sequence[float | None]) -> Stratum:
+    values = tuple(float(figure) for figure in figures if figure is not None)
+    return Stratum(name, values, len(figures) - len(values))

@@ -137,11 +137,12 @@ def _write_similarities(
         for number, entry in enumerate(best.tolist())
     ]  # fmt: skip
     _write_csv(folder / TABLE_FILE, ["query", "case", "most_similar_case", "similarity", "weight"], rows)
-    counts, edges = similarity_histogram(similarity)
+    counts, edges = similarity_histogram(similarity, settings.lowest)
     bins = [[f"{a:.4f}", f"{b:.4f}", n] for a, b, n in zip(edges, edges[1:], counts.tolist(), strict=False)]
     _write_csv(folder / HISTOGRAM_FILE, ["from", "to", "queries"], bins)
     try:
-        write_file(folder / PICTURE_FILE, _picture(counts, edges, settings))
+        text = f"{len(labels.queries)} of {len(queries)} patches labelled by rule '{settings.rule}'"
+        write_file(folder / PICTURE_FILE, _picture(counts, edges, settings, text))
     except InputError as error:
         reporter.warning("picture", str(error))
 
@@ -154,16 +155,18 @@ def _write_csv(path: Path, head: list[str], rows: list[list[object]]) -> None:
     write_file(path, text.getvalue().encode())
 
 
-def _picture(counts: np.ndarray, edges: np.ndarray, settings: SemiSupervisedSettings) -> bytes:
+def _picture(counts: np.ndarray, edges: np.ndarray, settings: SemiSupervisedSettings, title: str) -> bytes:
     """PNG of the histogram with the bounds of the rule."""
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(6, 3.5), dpi=110)
     axis.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color="steelblue")
-    bounds = [settings.lowest, settings.highest] if settings.rule == "best" else [settings.lowest]
-    for bound in bounds:
-        axis.axvline(bound, color="darkred", linestyle="--", linewidth=1)
-    axis.set(xlabel="cosine similarity with the best entry", ylabel="unlabelled patches",
-             title=f"rule '{settings.rule}'")  # fmt: skip
+    bounds = {"lowest": settings.lowest, "highest": settings.highest}
+    for name in ("lowest", "highest") if settings.rule == "best" else ("lowest",):
+        label = f"{name} {bounds[name]:g}"
+        style = "--" if name == "lowest" else ":"
+        axis.axvline(bounds[name], color="darkred", linestyle=style, linewidth=1, label=label)
+    axis.set(xlabel="cosine similarity with the best entry", ylabel="unlabelled patches", title=title)
+    axis.legend(fontsize=8, loc="upper left")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", bbox_inches="tight")
     plt.close(figure)

@@ -77,10 +77,13 @@ def assign_best_two(similarity: np.ndarray, masks: np.ndarray, lowest: float = 0
     return PseudoLabels(chosen, mixed.astype(np.float32), weights.mean(axis=1).astype(np.float32))
 
 
-def similarity_histogram(similarity: np.ndarray, bins: int = 50) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and edges (-1..1 or 0..1) of the queries' best similarities."""
+def similarity_histogram(
+    similarity: np.ndarray, lowest: float = 1.0, bins: int = 50
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and edges of the queries' best similarities, from the smallest or ``lowest`` up to 1."""
     best = similarity.max(axis=1)
-    return np.histogram(best, bins=bins, range=(min(0.0, float(best.min())), 1.0))
+    first = np.floor(20 * min(float(best.min()), lowest, 0.95)) / 20
+    return np.histogram(best, bins=bins, range=(first, 1.0))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

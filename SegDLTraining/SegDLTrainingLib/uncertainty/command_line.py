@@ -1,4 +1,4 @@
-"""``segdl-train evaluate-uncertainty``: Monte Carlo dropout judged by the errors it should point at."""
+"""``segdl-train evaluate-uncertainty``: uncertainty judged by the errors that it should point at."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="model (id or package) with dropout")
+    parser.add_argument(
+        "--model", required=True, help="model (id or package); Monte Carlo dropout unless its card says other"
+    )
     cases = parser.add_mutually_exclusive_group(required=True)
     cases.add_argument("--data", type=Path, help="folder of labelled cases or manifest")
     cases.add_argument("--recipe", help="recipe whose generated validation cases are taken")

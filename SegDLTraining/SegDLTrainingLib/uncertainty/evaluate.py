@@ -107,7 +107,8 @@ def evaluate_uncertainty(
         _gather(figures, volume, prediction, labels, settings)
         reporter.progress("evaluating", (number + 1) / len(jobs), case=job.name)
     folder.mkdir(parents=True, exist_ok=True)
-    return _write(folder, figures, {"model": model.id, "samples": samples, "seed": seed}, reporter)
+    facts = {"model": model.id, "uncertainty": settings["uncertainty"], "samples": samples, "seed": seed}
+    return _write(folder, figures, facts, reporter)
 
 
 def _gather(
@@ -148,7 +149,8 @@ def _write(
     text = json.dumps({**facts, "labels": summary}, indent=2)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     try:
-        draw(figures, folder / "uncertainty.png")
+        kind = str(facts["uncertainty"]).replace("_", " ")
+        draw(figures, folder / "uncertainty.png", f"{facts['model']}: {kind}")
     except InputError as error:
         reporter.warning("picture", str(error))
     return summary

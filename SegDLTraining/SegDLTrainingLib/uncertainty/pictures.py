@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from SegDLTrainingLib.uncertainty.evaluate import LabelFigures
 
 
-def draw(figures: Mapping[str, LabelFigures], path: Path) -> None:
+def draw(figures: Mapping[str, LabelFigures], path: Path, title: str) -> None:
     """PNG: error rate by uncertainty and of what is kept, calibration; InputError without matplotlib."""
     plt = pyplot()
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), dpi=110, layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.9), dpi=110, layout="constrained")
     errors, kept, calibration = axes
     for label, gathered in figures.items():
         for name, counted in gathered.errors.items():
@@ -26,7 +26,8 @@ def draw(figures: Mapping[str, LabelFigures], path: Path) -> None:
     calibration.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     errors.set(xlabel="uncertainty / its maximum, up to", ylabel="share of wrong voxels")
     kept.set(xlabel="share of voxels kept, least uncertain first", ylabel="share of wrong voxels among these")
-    calibration.set(xlabel="probability", ylabel="frequency")
+    calibration.set(xlabel="mean probability of the voxels", ylabel="share of these in the reference")
+    figure.suptitle(title)
     for axis in axes:
         axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
