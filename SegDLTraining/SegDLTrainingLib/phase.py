@@ -25,7 +25,8 @@ class Phase:
     """Task, optimiser and schedule of one recipe, and the step that uses them.
 
     A batch is computed in ``training.accumulate`` parts, whose gradients add up to that of the whole, and the
-    processes share each part; batch norm sees a part at a time, of all processes.
+    processes share each part.  Batch norm and losses that do not count every row for itself (a Dice over the
+    whole batch) see a part at a time, of all processes.
     """
 
     def __init__(self, setting: Setting, make_task: TaskMaker, loaders: int, reporter: Reporter):

@@ -127,6 +127,7 @@ def test_two_phases_of_havaei(name, own):
     """Equally likely labels, then the output layer at natural frequencies; what it starts from."""
     first, second = RECIPES[name].phases
     assert optimiser(first)["momentum"] == [0.5, 0.9]
+    assert optimiser(first)["momentum_epochs"] == first["training"]["epochs"], "0.9 is reached"
     assert min(optimiser(first)[key] for key in ("l1", "l2", "bound")) > 0
     assert rates(first, [0, 1, 2]) == pytest.approx([5e-3, 5e-4, 5e-5])
     assert first["training"]["output_bias"] == f"{own}output.bias"
