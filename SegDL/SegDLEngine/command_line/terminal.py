@@ -39,7 +39,8 @@ def reporting(arguments: argparse.Namespace) -> Iterator[Reporter]:
 class TerminalProgress:
     """A sink of events: one bar that is redrawn on a terminal, one line for each stage in a log file.
 
-    Warnings are always shown; ``logs`` shows the log events too.
+    Warnings are always shown; ``logs`` shows the log events too.  An error ends the line of the bar, so that
+    its text, which is not shown here, gets a line of its own.
     """
 
     def __init__(self, stream: TextIO, *, bar: bool = True, logs: bool = False):
@@ -60,6 +61,8 @@ class TerminalProgress:
             self._line(_plan_line(event))
         elif kind == "progress" and self._bar:
             self._progress(event)
+        elif kind == "error":
+            self.close()
 
     def close(self) -> None:
         """End the line of a live bar."""

@@ -9,7 +9,9 @@ import numpy as np
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 
+# Start and size (i, j, k) of a box of voxels; the same as slices (k, j, i) of an array.
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+Part = tuple[slice, slice, slice]
 
 
 def crop(image: Image, start: Sequence[int], size: Sequence[int], fill: float = 0.0) -> Image:
@@ -48,19 +50,29 @@ def bounding_box(mask: Image, margin_mm: float = 0.0) -> Box | None:
 
     The box grows by ``margin_mm`` on every side, rounded up to whole voxels, and stays inside the image.
     """
-    occupied = mask.array != 0
-    along_k = occupied.any(axis=(1, 2))
+    k, j, i = (int(np.ceil(margin_mm / spacing - 1e-6)) for spacing in mask.grid.spacing[::-1])
+    box = occupied(mask.array, (k, j, i))
+    if box is None:
+        return None
+    k, j, i = (side.start for side in box)
+    slices, rows, columns = (side.stop - side.start for side in box)
+    return (i, j, k), (columns, rows, slices)
+
+
+def occupied(array: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)) -> Part | None:
+    """The smallest part of ``array`` (k, j, i) that has all its non-zero voxels, None if there are none.
+
+    It grows by ``margin`` voxels (k, j, i) on every side and stays inside the array.
+    """
+    along_k = np.any(array, axis=(1, 2))
     if not along_k.any():
         return None
-    flat = occupied.any(axis=0)
-    start, size = [], []
-    for line, spacing in zip((flat.any(axis=0), flat.any(axis=1), along_k), mask.grid.spacing, strict=True):
-        margin = int(np.ceil(margin_mm / spacing - 1e-6))
+    plane = np.any(array, axis=0)
+    part = []
+    for line, extra in zip((along_k, np.any(plane, axis=1), np.any(plane, axis=0)), margin, strict=True):
         found = np.flatnonzero(line)
-        low, high = max(int(found[0]) - margin, 0), min(int(found[-1]) + margin + 1, line.size)
-        start.append(low)
-        size.append(high - low)
-    return (start[0], start[1], start[2]), (size[0], size[1], size[2])
+        part.append(slice(max(int(found[0]) - extra, 0), min(int(found[-1]) + 1 + extra, line.size)))
+    return part[0], part[1], part[2]
 
 
 def _copy(array: np.ndarray, start: np.ndarray, grid: Grid, fill: float) -> np.ndarray:

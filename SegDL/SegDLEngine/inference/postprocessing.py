@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.errors import ModelError
-from SegDLEngine.images.cropping import bounding_box
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.images.image import Image
 from SegDLEngine.inference.label_cleaning import fill_holes, merge_small
 from SegDLEngine.inference.mask_share import drop_mostly_inside
@@ -99,12 +99,10 @@ def components(
         )
     result = np.zeros_like(labels.array)
     values = np.flatnonzero(label_counts(labels.array))
-    box = bounding_box(labels)
-    if box is None:
-        return labels.with_array(result)
     # Numbered are only the slices, rows and columns with labels: of a large volume often a small part.
-    (i, j, k), (columns, rows, slices) = box
-    inner = (slice(k, k + slices), slice(j, j + rows), slice(i, i + columns))
+    inner = occupied(labels.array)
+    if inner is None:
+        return labels.with_array(result)
     for value in values[values > 0]:
         found, count = cc3d.connected_components(
             labels.array[inner] == value, connectivity=connectivity, binary_image=True, return_N=True

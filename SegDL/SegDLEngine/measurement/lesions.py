@@ -19,7 +19,7 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.errors import InputError
-from SegDLEngine.images.cropping import bounding_box
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 
@@ -70,26 +70,29 @@ def lesion_table(
 
 def _components(labels: Image, value: int) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
     """Mask and place of each component; only the box that has the label is searched and numbered."""
-    inside = labels.with_array(labels.array == value)
-    box = bounding_box(inside)
-    if box is None:
+    inside = labels.array == value
+    part = occupied(inside)
+    if part is None:
         return
-    first = box[0][::-1]
-    part = tuple(slice(start, start + size) for start, size in zip(first, box[1][::-1], strict=True))
     found, count = cc3d.connected_components(
-        inside.array[part], connectivity=_CONNECTIVITY, binary_image=True, return_N=True
+        inside[part], connectivity=_CONNECTIVITY, binary_image=True, return_N=True
     )
     places = cc3d.statistics(found)["bounding_boxes"]
     for number in range(1, count + 1):
         lesion = found[places[number]] == number
-        moved = zip(first, places[number], strict=True)
-        yield lesion, tuple(slice(at + place.start, at + place.stop) for at, place in moved)
+        moved = zip(part, places[number], strict=True)
+        yield lesion, tuple(slice(at.start + place.start, at.start + place.stop) for at, place in moved)
 
 
 def _row(
-    lesion: np.ndarray, box: tuple[slice, ...], grid: Grid, intensity: Image, uncertainty: Image | None,
+    lesion: np.ndarray,
+    box: tuple[slice, ...],
+    grid: Grid,
+    intensity: Image,
+    uncertainty: Image | None,
     suv: Image | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
+    """The figures of one component: its mask ``lesion`` (k, j, i; bool) lies at ``box`` of ``grid``."""
     values = intensity.array[box][lesion]
     uptake = None if suv is None else suv.array[box][lesion]
     voxels = int(lesion.sum())

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from SegDLEngine.images.cropping import occupied
+
 
 def surface_distances(
     reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]
@@ -18,7 +20,7 @@ def surface_distances(
 
     ``reference``, ``prediction``: bool (k, j, i), both not empty; ``spacing``: mm along (i, j, k).
     """
-    box = _bounding_box(reference | prediction)
+    box = occupied(reference | prediction)
     surfaces = [_surface(mask[box]) for mask in (reference, prediction)]
     fields = [_distance_to(surface, spacing) for surface in surfaces]
     return fields[1][surfaces[0]], fields[0][surfaces[1]]
@@ -49,21 +51,12 @@ def boundary_dice(reference: np.ndarray, prediction: np.ndarray) -> float:
     A surface is the mask XOR its erosion by the six neighbours (report 000, section 3.3, which leaves the
     neighbourhood open).
     """
-    joined = reference | prediction
-    if not joined.any():
+    box = occupied(reference | prediction)
+    if box is None:
         return 1.0
-    box = _bounding_box(joined)
     first, second = (_surface(mask[box]) for mask in (reference, prediction))
     shared = np.count_nonzero(first & second)
     return float(2 * shared / (np.count_nonzero(first) + np.count_nonzero(second)))
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    sides = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        sides.append(slice(int(used[0]), int(used[-1]) + 1))
-    return tuple(sides)
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:

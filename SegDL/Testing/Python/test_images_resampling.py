@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from SegDLEngine.images.cropping import bounding_box, crop, lattice_offset, paste
+from SegDLEngine.images.cropping import bounding_box, crop, lattice_offset, occupied, paste
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.resampling import antialiased, canonical_grid, resample
@@ -244,3 +244,11 @@ def test_antialiasing_makes_fine_and_coarse_copies_agree():
         - resample(antialiased(fine, coarse, 0.4), coarse).array
     ).mean()
     assert both < 0.5 * plain
+
+
+def test_the_occupied_part_of_nothing_is_none_and_margins_stop_at_the_edge():
+    mask = np.zeros((4, 6, 8), bool)
+    assert occupied(mask) is None
+    mask[2, 3, 7] = True
+    assert occupied(mask) == (slice(2, 3), slice(3, 4), slice(7, 8))
+    assert occupied(mask, (1, 5, 2)) == (slice(1, 4), slice(0, 6), slice(5, 8))

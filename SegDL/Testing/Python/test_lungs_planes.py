@@ -59,14 +59,6 @@ def test_opening_equals_the_definition_inside_and_spares_what_the_edge_cuts():
     assert planes.opening(np.ones((2, 9, 9), bool), (1.0, 1.0), 3.0).all()
 
 
-def test_bounding_box_of_nothing_is_none_and_margins_stop_at_the_edge():
-    mask = np.zeros((4, 6, 8), bool)
-    assert planes.bounding_box(mask) is None
-    mask[2, 3, 7] = True
-    assert planes.bounding_box(mask) == (slice(2, 3), slice(3, 4), slice(7, 8))
-    assert planes.bounding_box(mask, (1, 5, 2)) == (slice(1, 4), slice(0, 6), slice(5, 8))
-
-
 def test_three_cross_dilations_make_an_octahedron_of_63_voxels():
     mask = np.zeros((9, 9, 9), bool)
     mask[4, 4, 4] = True

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.preprocessing.lungs.components import edge_values, largest
-from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate, erode, opening, pack, unpack
+from SegDLEngine.preprocessing.lungs.planes import dilate, erode, opening, pack, unpack
 
 FREE_AIR_HU = -950.0
 LUNG_HU = (-900.0, -400.0)
@@ -89,7 +90,7 @@ def fill_body(
     """
     minimum_pixels = minimum_mm2 / (spacing[1] * spacing[2])
     whole = np.zeros(hu.shape, bool)
-    box = bounding_box(tissue, (0, MARGIN, MARGIN))
+    box = occupied(tissue, (0, MARGIN, MARGIN))
     if box is None:
         return whole, False
     region, hu, tissue = whole[box], hu[box], tissue[box]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.preprocessing.lungs.components import label
-from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate
+from SegDLEngine.preprocessing.lungs.planes import dilate
 
 SKIN_MM = 4.0
 
@@ -27,7 +28,7 @@ def find_couch(
     that the body lost in its opening (``SKIN_MM``) is no table.
     """
     couch = np.zeros(hu.shape, bool)
-    box = bounding_box(body)
+    box = occupied(body)
     if box is None:
         return couch
     profile = body.sum(axis=(0, 2))

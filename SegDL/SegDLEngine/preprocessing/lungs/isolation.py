@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLEngine.images.resampling import canonical_grid, resample
@@ -20,7 +21,7 @@ from SegDLEngine.preprocessing.lungs.hilum import add_hilum
 from SegDLEngine.preprocessing.lungs.mirror import mirror_union, overhang
 from SegDLEngine.preprocessing.lungs.orientation import PatientOrder
 from SegDLEngine.preprocessing.lungs.pair import keep_pair
-from SegDLEngine.preprocessing.lungs.planes import bounding_box, closing
+from SegDLEngine.preprocessing.lungs.planes import closing
 from SegDLEngine.preprocessing.lungs.report import Clock, describe_axis, volumes
 from SegDLEngine.preprocessing.lungs.spine import SpineAxis, find_spine
 from SegDLEngine.preprocessing.lungs.trachea import find_airways, without_cavities
@@ -91,7 +92,7 @@ def _isolate(image: Image, settings: LungConstants, clock: Clock) -> LungIsolati
         body, cut = fill_body(hu, tissue, spacing, settings.air_hu, settings.small_mm2)
     with clock.stage("couch"):
         couch = find_couch(hu, body, spacing, settings.couch_hu, settings.couch_width, settings.couch_aspect)
-    box = bounding_box(body) or (slice(0, 1), slice(0, 1), slice(0, 1))
+    box = occupied(body) or (slice(0, 1), slice(0, 1), slice(0, 1))
     lungs, airways, counts = _find_lungs(hu[box], body[box], spacing, settings, clock)
     with clock.stage("spine"):
         axis = _find_axis(hu[box], body[box], lungs, spacing, settings, cut)

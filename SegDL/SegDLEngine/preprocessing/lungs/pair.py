@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.preprocessing.lungs.components import label
-from SegDLEngine.preprocessing.lungs.planes import bounding_box
 
 
 def keep_pair(
@@ -22,7 +22,7 @@ def keep_pair(
     report 001, components above ``remnant_ratio`` of the first are kept too, the aerated rest of a collapsed
     or consolidated lung; None turns that off.
     """
-    box = bounding_box(air)
+    box = occupied(air)
     pair = np.zeros(air.shape, bool)
     if box is None:
         return pair, []

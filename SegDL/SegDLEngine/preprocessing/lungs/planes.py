@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from SegDLEngine.images.cropping import occupied
+
 
 def pack(mask: np.ndarray) -> np.ndarray:
     """uint8 (ceil(k/8), j, i): bit b of entry g is slice 8 g + b."""
@@ -57,27 +59,11 @@ def _dilate_packed(packed: np.ndarray, widths: list[int]) -> np.ndarray:
     return result
 
 
-def bounding_box(
-    mask: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)
-) -> tuple[slice, slice, slice] | None:
-    """The slices of the smallest box of the true voxels, widened by ``margin`` (k, j, i) inside the array;
-    None for an empty mask."""
-    along_k = np.any(mask, axis=(1, 2))
-    if not along_k.any():
-        return None
-    plane = np.any(mask, axis=0)
-    box = []
-    for line, extra in zip((along_k, np.any(plane, axis=1), np.any(plane, axis=0)), margin, strict=True):
-        true = np.flatnonzero(line)
-        box.append(slice(max(int(true[0]) - extra, 0), min(int(true[-1]) + 1 + extra, line.size)))
-    return box[0], box[1], box[2]
-
-
 def dilate(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) -> np.ndarray:
     """Each slice dilated by the disc of ``radius_mm``; exact: every pixel centre within the radius."""
     widths = disk_widths(spacing, radius_mm)
     result = np.zeros(mask.shape, bool)
-    box = bounding_box(mask, (0, len(widths) - 1, widths[0]))
+    box = occupied(mask, (0, len(widths) - 1, widths[0]))
     if box is not None:
         part = np.ascontiguousarray(mask[box])
         result[box] = unpack(_dilate_packed(pack(part), widths), part.shape[0])
@@ -104,7 +90,7 @@ def closing(mask: np.ndarray, spacing: tuple[float, float], radius_mm: float) ->
 def close_by_rows(mask: np.ndarray, widths: list[int]) -> np.ndarray:
     """``closing`` by any convex shape that is symmetric to both axes, given by rows as by ``disk_widths``."""
     result = mask.copy()
-    box = bounding_box(mask)
+    box = occupied(mask)
     if box is not None:
         rows, columns = len(widths), widths[0] + 1
         part = np.pad(mask[box], ((0, 0), (rows, rows), (columns, columns)))

@@ -1,4 +1,4 @@
-"""The preprocessing step ``isolate_lungs``: outside the lung region every image becomes air."""
+"""The preprocessing step ``isolate_lungs``: outside the lung region the CT becomes air."""
 
 from __future__ import annotations
 

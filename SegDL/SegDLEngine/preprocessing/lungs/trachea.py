@@ -5,8 +5,9 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.preprocessing.lungs.components import label
-from SegDLEngine.preprocessing.lungs.planes import bounding_box, dilate, opening
+from SegDLEngine.preprocessing.lungs.planes import dilate, opening
 
 LARGEST_MM2 = 1000.0
 GROWTH, ALLOWANCE_MM2 = 1.3, 50.0
@@ -42,7 +43,7 @@ def without_cavities(airways: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     """``airways`` less the components that lie for more than half inside the closed ``lungs``: cavities of a
     tumour and bullae are gas, too, but no airway."""
     result = airways.copy()
-    box = bounding_box(airways)
+    box = occupied(airways)
     if box is not None:
         labels, count = label(airways[box])
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
@@ -69,7 +70,7 @@ def follow(
     """
     result = airways.copy()
     pixel_mm2 = spacing[1] * spacing[2]
-    box = bounding_box(airways, (0, round(NEAR_MM / spacing[1]), round(NEAR_MM / spacing[2])))
+    box = occupied(airways, (0, round(NEAR_MM / spacing[1]), round(NEAR_MM / spacing[2])))
     if box is None:
         return result
     found = result[box]

@@ -13,11 +13,12 @@ import cc3d
 import numpy as np
 
 from SegDLEngine.errors import ModelError
+from SegDLEngine.images.cropping import occupied
 from SegDLEngine.images.image import Image
 from SegDLEngine.preprocessing.lungs.components import edge_values, label
 from SegDLEngine.preprocessing.lungs.lung_mask import NO_LUNGS, LungMask
 from SegDLEngine.preprocessing.lungs.orientation import PatientOrder
-from SegDLEngine.preprocessing.lungs.planes import bounding_box, close_by_rows, outline
+from SegDLEngine.preprocessing.lungs.planes import close_by_rows, outline
 from SegDLEngine.preprocessing.lungs.report import Clock, volumes
 
 INSIDE, OUTSIDE = 2, 1
@@ -111,7 +112,7 @@ def flood(plane: np.ndarray, inner: np.ndarray, spacing: tuple[float, float], ri
     import SimpleITK
 
     reach = [int(rim_mm / step) + 2 for step in spacing]
-    found = bounding_box(inner[None], (0, reach[0], reach[1]))
+    found = occupied(inner[None], (0, reach[0], reach[1]))
     result = np.zeros(inner.shape, bool)
     if found is None:
         return result
@@ -173,7 +174,7 @@ def square(spacing: tuple[float, float], half_mm: float) -> list[int]:
 def without_remnants(mask: np.ndarray, ratio: float) -> np.ndarray:
     """``mask`` (k, j, i) without 6-connected components of less than ``ratio`` of the largest."""
     result = mask.copy()
-    box = bounding_box(mask)
+    box = occupied(mask)
     if box is not None:
         labels, count = label(mask[box])
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
