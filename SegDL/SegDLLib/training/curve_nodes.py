@@ -13,7 +13,8 @@ from slicer.i18n import tr as _
 
 # On the table: which training it is, so that one that goes on finds its rows.
 TRAINING = "SegDL.Training"
-_CHART_ROLE = "SegDL.Chart"
+# On the table, with the name of the chart behind it.
+_CHART_ROLE = "SegDL.Chart."
 _EPOCH = "epoch"
 
 
@@ -36,6 +37,11 @@ def _curves() -> tuple[Curve, ...]:
     )
 
 
+def _titles() -> dict[str, str]:
+    """The charts by name, the first shown first."""
+    return {"quality": _("Loss and validation Dice"), "rate": _("Learning rate")}
+
+
 def tableOfTraining(output: str):
     """The table of the training whose package ``output`` is, or None."""
     tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
@@ -43,10 +49,13 @@ def tableOfTraining(output: str):
 
 
 def makeCurves(output: str, name: str):
-    """The vtkMRMLTableNode of a training with its charts; the one that is there, or a new one."""
-    table = tableOfTraining(output)
-    if table is not None:
-        return table
+    """The vtkMRMLTableNode of a training with its charts; what is there, or new nodes."""
+    table = tableOfTraining(output) or _newTable(output, name)
+    _completeCharts(table)
+    return table
+
+
+def _newTable(output: str, name: str):
     scene = slicer.mrmlScene
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(name))
     table.SetAttribute(TRAINING, output)
@@ -54,9 +63,6 @@ def makeCurves(output: str, name: str):
     for curve in _curves():
         _addColumn(table, vtk.vtkDoubleArray(), curve.key, curve.title)
     table.SetUseColumnTitleAsColumnHeader(True)
-    titles = {"quality": _("Loss and validation Dice"), "rate": _("Learning rate")}
-    for chart, title in titles.items():
-        _addChart(table, title, [curve for curve in _curves() if curve.chart == chart])
     return table
 
 
@@ -84,16 +90,14 @@ def setRow(table, row: Mapping[str, Any]) -> None:
 
 def charts(table) -> list[Any]:
     """The vtkMRMLPlotChartNodes of a training's table, the one with the loss first."""
-    count = table.GetNumberOfNodeReferences(_CHART_ROLE)
-    found = [table.GetNthNodeReference(_CHART_ROLE, index) for index in range(count)]
+    found = [table.GetNodeReference(_CHART_ROLE + name) for name in _titles()]
     return [chart for chart in found if chart is not None]
 
 
 def showCharts(table) -> None:
     """Show the first chart in the layout, which gets a plot view if it has none."""
-    found = charts(table)
-    if found:
-        slicer.modules.plots.logic().ShowChartInLayout(found[0])
+    _completeCharts(table)
+    slicer.modules.plots.logic().ShowChartInLayout(charts(table)[0])
 
 
 def _addColumn(table, array, key: str, title: str) -> None:
@@ -102,19 +106,33 @@ def _addColumn(table, array, key: str, title: str) -> None:
     table.SetColumnTitle(key, title)
 
 
-def _addChart(table, title: str, curves: list[Curve]) -> None:
-    scene = slicer.mrmlScene
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{table.GetName()} {title.lower()}")
+def _completeCharts(table) -> None:
+    """Make the charts and series that are not there, or that the user has removed."""
+    for name, title in _titles().items():
+        curves = [curve for curve in _curves() if curve.chart == name]
+        chart = table.GetNodeReference(_CHART_ROLE + name) or _newChart(table, name, title, curves)
+        series = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
+        shown = {item.GetYColumnName() for item in series if item is not None}
+        for curve in curves:
+            if curve.key not in shown:
+                _addSeries(chart, table, curve)
+
+
+def _newChart(table, name: str, title: str, curves: list[Curve]):
+    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{table.GetName()} {title.lower()}")
     chart.SetTitle(title)
     chart.SetXAxisTitle(_("Epoch"))
     chart.SetYAxisLogScale(curves[0].key == "rate")
-    for curve in curves:
-        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", curve.title)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName(_EPOCH)
-        series.SetYColumnName(curve.key)
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-        series.SetColor(*curve.color)
-        chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    table.AddNodeReferenceID(_CHART_ROLE, chart.GetID())
+    table.SetNodeReferenceID(_CHART_ROLE + name, chart.GetID())
+    return chart
+
+
+def _addSeries(chart, table, curve: Curve) -> None:
+    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", curve.title)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(_EPOCH)
+    series.SetYColumnName(curve.key)
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+    series.SetColor(*curve.color)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())

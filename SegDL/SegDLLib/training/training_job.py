@@ -61,6 +61,7 @@ class TrainingJob(Task):
         self._parts: deque[tuple[str, Callable[[], Task]]] = deque()
         self._part: Task | None = None
         self._table: Any = None
+        self._rows: list[Mapping[str, Any]] = []
         self._before, self._whole, self._weight = 0.0, 1.0, 1.0
 
     def start(self) -> None:
@@ -146,13 +147,16 @@ class TrainingJob(Task):
             return []  # The training itself judges its files; the curve begins where it goes on.
 
     def _onRow(self, row: Mapping[str, Any]) -> None:
-        if self._table is None and not self.stopping:
-            name = f"{self.request.output.name} training"
-            self._table = curve_nodes.makeCurves(str(self.request.output), name)
-            self.tableMade.emit(self._table)
-        # The scene may have been closed meanwhile; the training does not need it.
+        self._rows.append(row)
         if self._table is not None and slicer.mrmlScene.IsNodePresent(self._table):
             curve_nodes.setRow(self._table, row)
+        elif not self.stopping:
+            # The first row, or the table was removed or its scene closed meanwhile.
+            name = f"{self.request.output.name} training"
+            self._table = curve_nodes.makeCurves(str(self.request.output), name)
+            for known in self._rows:
+                curve_nodes.setRow(self._table, known)
+            self.tableMade.emit(self._table)
 
     def _finish(self, error: SegDLError | None, result: Any = None) -> None:
         self._part, self.owner = None, None
