@@ -19,6 +19,7 @@ from SegDLEngine.models.writing import write_package
 from SegDLEngine.protocol import Event, Reporter
 
 from SegDLTrainingLib.data.splits import Split
+from SegDLTrainingLib.figures import mean_of_folds
 from SegDLTrainingLib.package import ensemble_inference
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.recipes import Recipe, licence_text
@@ -221,6 +222,7 @@ def _write_ensemble(
         "data": recipe["data"],
         "folds": [{key: value for key, value in row.items() if key not in free} for row in rows],
         "validation": {label: dict(figures) for label, figures in summary.items()},
+        "measured": mean_of_folds([model.card.data["training"].get("measured", []) for model in models]),
     }
     states = [model.build().state_dict() for model in models]
     return write_package(states, card, folder, licence_file=licence_text())

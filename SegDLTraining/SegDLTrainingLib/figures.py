@@ -72,6 +72,20 @@ def measure(
     return rows
 
 
+def mean_of_folds(folds: Sequence[Sequence[Row]]) -> list[Row]:
+    """Rows with the mean of the folds' values; the cases are those of all folds together."""
+    gathered: dict[tuple[str, str, str], list[Row]] = {}
+    for row in (row for rows in folds for row in rows):
+        gathered.setdefault((row["metric"], row["part"], row["name"]), []).append(row)
+    means = []
+    for (metric, part, name), rows in gathered.items():
+        values = [row["value"] for row in rows if row["value"] is not None]
+        mean = round(float(np.mean(values)), 4) if values else None
+        cases = sum(row["cases"] for row in rows)
+        means.append({"metric": metric, "part": part, "name": name, "value": mean, "cases": cases})
+    return means
+
+
 class _Case:
     """Sums over one case for each region, of its masks and its probabilities."""
 

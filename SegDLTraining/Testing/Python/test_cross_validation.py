@@ -70,6 +70,7 @@ def test_the_ensemble_holds_the_networks_of_the_folds(validated, job):
         assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
     training = ensemble.card.data["training"]
     assert training["validation"]["Lung tumour"]["cases"] == 5 and len(training["folds"]) == 2
+    assert training["measured"] and all(row["part"] == "validation" for row in training["measured"])
     assert main(["report", str(validated / "ensemble"), "--progress", "none"]) == 0
     ct = read_image(job[1].parent / "0.nrrd", modality="CT", unit="HU")
     assert segment({"CT": ct}, validated / "ensemble").labels.array.shape == ct.array.shape

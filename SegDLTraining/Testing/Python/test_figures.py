@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from SegDLEngine.networks.network import Network
-from SegDLTrainingLib.figures import measure, parts_to_measure
+from SegDLTrainingLib.figures import mean_of_folds, measure, parts_to_measure
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.volumes import PreparedVolume
 
@@ -129,3 +129,14 @@ def test_without_published_figures_the_hard_dice_is_measured():
             "cases": 1,
         }
     ]
+
+
+def test_folds_are_averaged_and_their_cases_counted():
+    def row(part, value, cases):
+        return {"metric": "dice", "part": part, "name": "Tumour", "value": value, "cases": cases}
+
+    folds = [
+        [row("validation", 0.6, 3), row("test", 0.5, 2)],
+        [row("validation", 0.8, 4), row("test", None, 0)],
+    ]
+    assert mean_of_folds(folds) == [row("validation", 0.7, 7), row("test", 0.5, 2)]
