@@ -37,7 +37,7 @@ def check_against_schema(data: Mapping[str, Any], path: Path) -> None:
         error = next((other for other in error.context if other.validator != "type"), error)
     where = ".".join(map(str, error.absolute_path)) or "the recipe"
     raise InputError(
-        f"The recipe {path}: {where}: {_reason(error)}.", hint="See 'Your own recipe' in the README."
+        f"The recipe {path}: {where}: {_reason(error)}.", hint="See 'your own recipe' in the README."
     )
 
 
