@@ -43,7 +43,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     report = combine(arguments.fold, arguments.output, arguments.card)
     reporter.emit("result", **report)
     if arguments.progress != "json":
-        print(f"{arguments.output}: {report['folds']} networks" if report["folds"] > 1 else arguments.output)
+        count = f"ensemble of {report['folds']} networks" if report["folds"] > 1 else "one network"
+        print(f"Model: {arguments.output} ({count})")
+        print(f"Next:  segdl models install {arguments.output}     puts it into the list of the panel")
 
 
 def combine(folds: Sequence[Sequence[str]], output: str | Path, card: str | None = None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from SegDLEngine.command_line.terminal import add_progress
 from SegDLEngine.errors import Cancelled, InputError, SegDLError
 from SegDLEngine.protocol import Reporter
 
@@ -35,16 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments.run(arguments, reporter)
         except Exception as error:
-            return _ended(error, arguments.progress, reporter)
+            return _ended(error, reporter)
     return 0
 
 
-def _ended(error: Exception, progress: str, reporter: Reporter) -> int:
+def _ended(error: Exception, reporter: Reporter) -> int:
     """Say why the work ended, in the first of several processes only; returns the exit code."""
     first, code = settle(error.exit_code if isinstance(error, SegDLError) else SegDLError.exit_code)
     if first:
-        if progress == "json":
-            reporter.error(error)
+        reporter.error(error)
         if isinstance(error, SegDLError):
             print(f"segdl-train: {error}", file=sys.stderr)
         else:
@@ -100,7 +100,7 @@ def _command(
     commands: Any, name: str, run: Callable[[argparse.Namespace, Reporter], None], text: str
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
+    add_progress(parser)
     parser.set_defaults(run=run)
     return parser
 

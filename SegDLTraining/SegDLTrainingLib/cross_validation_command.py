@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from SegDLEngine.command_line.tables import print_table
@@ -62,7 +61,9 @@ def _print(report: dict[str, Any]) -> None:
         rows.append(["mean", "", label, _text(figures["dice_mean"])])
         rows.append(["sd", "", label, _text(figures["dice_sd"])])
     print_table(["fold", "split", "label", "Dice"], rows)
-    print(json.dumps({"ensemble": report["ensemble"], "table": report["table"]}))
+    print(f"Model: {report['ensemble']} (all {len(report['folds'])} folds)")
+    print(f"Table: {report['table']}")
+    print(f"Next:  segdl models install {report['ensemble']}     puts it into the list of the panel")
 
 
 def _text(value: float | None) -> str:

@@ -129,6 +129,7 @@ class _Fit:
             int(phase["training"]["epochs"]) * int(phase["training"]["steps_per_epoch"])
             for phase in self._recipes
         )
+        self._all_epochs = sum(int(phase["training"]["epochs"]) for phase in self._recipes)
         self._position = Position()
         self._kept: State = {}
         if self._checkpoint is not None:
@@ -263,7 +264,8 @@ class _Fit:
         try:
             self._reporter.progress(
                 "training", position.number / self._all_steps, eta_s=round(seconds, 1),
-                epoch=len(position.history) + 1, step=position.step, steps=phase.steps, loss=loss, rate=rate,
+                epoch=len(position.history) + 1, epochs=self._all_epochs, step=position.step,
+                steps=phase.steps, loss=loss, rate=rate,
             )  # fmt: skip
         except Cancelled:
             asked = True

@@ -1,7 +1,8 @@
 """How a training tells where it is, and how it learns that it should stop.
 
 Events are those of the engine's protocol; ``progress`` events of the stage "training" also have ``epoch``,
-``step``, ``steps``, ``loss`` and ``rate``, and after each epoch a ``log`` event has the ``row`` of the curve.
+``epochs``, ``step``, ``steps``, ``loss`` and ``rate``, and after each epoch a ``log`` event has the ``row``
+of the curve.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ from SegDLEngine.protocol import Event, line_sink
 
 STOP_FILE = "stop"
 LOOK_EVERY_SECONDS = 0.5
+STOPPING = b"\nStopping; once more ends at once, without a checkpoint of the last steps.\n"
 
 
 @contextlib.contextmanager
 def sink_of(progress: str) -> Iterator[Callable[[Event], None] | None]:
-    """Where events go: ``progress`` "json" to stdout, "bar" to a terminal on stderr, "none" nowhere."""
+    """Where events go: ``progress`` "json" to stdout, "bar" to a terminal on stderr, "none" nowhere.
+
+    With a bar, the files of a result are named on stdout.
+    """
     if progress == "json":
         yield line_sink(sys.stdout)
         return
@@ -35,8 +40,15 @@ def sink_of(progress: str) -> Iterator[Callable[[Event], None] | None]:
         yield None
         return
     terminal = TerminalProgress(sys.stderr, bar=True, logs=True)
+
+    def show(event: Event) -> None:
+        terminal(_with_epoch(event))
+        if event["event"] == "result" and "files" in event:
+            terminal.close()
+            print("\n".join(f"{name}: {path}" for name, path in event["files"].items() if path))
+
     try:
-        yield lambda event: terminal(_with_epoch(event))
+        yield show
     finally:
         terminal.close()
 
@@ -45,8 +57,8 @@ def _with_epoch(event: Event) -> Event:
     """The stage in words, with epoch, step and loss where the event has them."""
     if event["event"] != "progress" or "epoch" not in event or not sys.stderr.isatty():
         return event
-    place = f"epoch {event['epoch']}, step {event['step']}/{event['steps']}, loss {event['loss']:.4f}"
-    return {**event, "stage": place}
+    places = f"epoch {event['epoch']}/{event['epochs']}, step {event['step']}/{event['steps']}"
+    return {**event, "stage": f"{places}, loss {event['loss']:.4f}"}
 
 
 class StopRequests:
@@ -105,6 +117,10 @@ class StopRequests:
             for name in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(name, signal.SIG_DFL)
             self._asked.set()
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                if sys.stderr.isatty():
+                    # Past Python's buffer, which the interrupted code may be writing to.
+                    os.write(sys.stderr.fileno(), STOPPING)
 
         former: dict[int, Any] = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sysconfig
 from collections.abc import Mapping
@@ -102,9 +103,8 @@ def recipe_folders() -> list[Path]:
 
 def list_recipes() -> list[Recipe]:
     """All shipped recipes by name."""
-    paths = {path.stem: path for folder in recipe_folders() for path in sorted(folder.glob("*.json"))}
     cards: Cards = {}
-    return [_load(path, (), cards) for path in paths.values()]
+    return [_load(path, (), cards) for path in _shipped_files()]
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -139,17 +139,25 @@ def _path_of(name_or_path: str | Path, beside: Path, where: str = "") -> Path:
     for candidate in (path, *shipped):
         if candidate.is_file():
             return candidate
+    near = difflib.get_close_matches(str(name_or_path), [path.stem for path in _shipped_files()], 3)
+    meant = f"Perhaps {' or '.join(near)}? " if near else ""
     raise InputError(
         f"{where}There is no recipe '{name_or_path}'.",
-        hint="segdl-train recipes lists the shipped ones; or give the path of a JSON file.",
+        hint=f"{meant}segdl-train recipes lists the shipped ones; or give the path of a JSON file.",
     )
+
+
+def _shipped_files() -> list[Path]:
+    return [path for folder in recipe_folders() for path in sorted(folder.glob("*.json"))]
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"The recipe {path} cannot be read: {error}.") from error
+        raise InputError(
+            f"The recipe {path} cannot be read: {error}.", hint="It must be JSON in UTF-8."
+        ) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_NAME:
         raise InputError(f"{path} is no recipe: its 'schema' is not '{SCHEMA_NAME}'.")
     for key, kind, name in (("extends", str, "text"), ("card", dict, "a table")):

@@ -52,6 +52,22 @@ def test_a_folder_without_permission_to_write_is_refused_at_once(job, tmp_path, 
     assert "Permission denied" in told
 
 
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("001-lung-unet2", "There is no recipe '001-lung-unet2'. Perhaps 001-lung-unet2d or "),
+        ("nothing like it", "'nothing like it'. segdl-train recipes lists the shipped ones"),
+        ("broken.json", "broken.json cannot be read: Expecting value: line 1 column 12"),
+    ],
+)
+def test_a_recipe_that_is_not_there_or_is_broken(job, tmp_path, capsys, recipe, expected):
+    (tmp_path / "broken.json").write_text('{"schema": ')
+    named = str(tmp_path / recipe) if recipe.endswith(".json") else recipe
+    output = tmp_path / "model"
+    told = refused(capsys, "fit", "--recipe", named, "--data", str(job[1]), "--output", str(output))
+    assert expected in told and sorted(os.listdir(tmp_path)) == ["broken.json"]
+
+
 def test_weights_are_not_written_over_a_folder(tmp_path, capsys):
     (tmp_path / "start.safetensors").mkdir()
     arguments = ["pretrain", "--recipe", "003-genesis-restoration-thoraxes", "--output"]
