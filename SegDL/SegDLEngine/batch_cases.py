@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from SegDLEngine.errors import InputError
+from SegDLEngine.tables import read_table
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -29,23 +29,15 @@ def read_cases(path: str | Path, inputs: Sequence[Mapping[str, Any]]) -> list[Ca
     ``inputs`` are those of the model card.  Raises InputError that names the row and the column.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The table of cases {path} cannot be read: {error}.", hint="Give a CSV file in UTF-8."
-        ) from error
-    lines = text.splitlines()
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
-    _check_columns(path, reader.fieldnames or [], inputs)
-    cases = [_case(path, number, row, inputs) for number, row in enumerate(reader, start=2)]
+    table = read_table(path, "table of cases")
+    _check_columns(path, table.columns, inputs)
+    cases = [_case(path, number, cells, inputs) for number, cells in table.rows]
     if not cases:
-        raise InputError(f"The table of cases {path} has no rows.", hint="Write one row for each case.")
+        raise InputError(f"The table of cases '{path}' has no rows.", hint="Write one row for each case.")
     seen: set[str] = set()
     for case in cases:
         if case.name.lower() in seen:
-            raise InputError(f"The table of cases {path} has case '{case.name}' twice.")
+            raise InputError(f"The table of cases '{path}' has case '{case.name}' twice.")
         seen.add(case.name.lower())
     return cases
 
@@ -56,19 +48,16 @@ def _check_columns(path: Path, columns: Sequence[str], inputs: Sequence[Mapping[
     hint = f"The columns are {', '.join(known)}."
     for name in needed:
         if name not in columns:
-            raise InputError(f"The table of cases {path} has no column '{name}'.", hint=hint)
+            raise InputError(f"The table of cases '{path}' has no column '{name}'.", hint=hint)
     for name in columns:
         if name not in known:
-            raise InputError(f"The table of cases {path} has an unknown column '{name}'.", hint=hint)
+            raise InputError(f"The table of cases '{path}' has an unknown column '{name}'.", hint=hint)
 
 
-def _case(path: Path, number: int, row: Mapping[Any, Any], inputs: Sequence[Mapping[str, Any]]) -> Case:
-    if None in row:
-        raise InputError(f"Row {number} of {path} has more cells than there are columns.")
-    cells = {name: (value or "").strip() for name, value in row.items()}
+def _case(path: Path, number: int, cells: Mapping[str, str], inputs: Sequence[Mapping[str, Any]]) -> Case:
     if not _NAME.fullmatch(cells["case"]):
         raise InputError(
-            f"Row {number} of {path}: '{cells['case']}' cannot name a case.",
+            f"Row {number} of '{path}': '{cells['case']}' cannot name a case.",
             hint="Use letters, digits, '_', '.' and '-'; a folder gets this name.",
         )
     images = {}
@@ -77,6 +66,6 @@ def _case(path: Path, number: int, row: Mapping[Any, Any], inputs: Sequence[Mapp
         if value:
             images[entry["name"]] = str(path.parent / Path(value).expanduser())
         elif entry["required"]:
-            raise InputError(f"Row {number} of {path}: column '{entry['name']}' is empty.")
+            raise InputError(f"Row {number} of '{path}': column '{entry['name']}' is empty.")
     reference = cells.get("reference", "")
     return Case(cells["case"], images, str(path.parent / Path(reference).expanduser()) if reference else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from SegDLEngine.errors import InputError
 from SegDLEngine.measurement.evaluation import absent_row
+from SegDLEngine.tables import read_table
 
 LABEL_EXTENSIONS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nii", ".mha")
 COLUMNS = ("case", "reference", "prediction", "probability")
@@ -72,33 +72,25 @@ def read_pairs(path: Path) -> list[Pair]:
 
     Relative paths start at the table's folder.  Raises InputError that names the row and the column.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The table of cases {path} cannot be read: {error}.", hint="Give a CSV file in UTF-8."
-        ) from error
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
-    columns = reader.fieldnames or []
+    table = read_table(path, "table of cases")
     for name in COLUMNS[:3]:
-        if name not in columns:
+        if name not in table.columns:
             raise InputError(
-                f"The table of cases {path} has no column '{name}'.",
+                f"The table of cases '{path}' has no column '{name}'.",
                 hint=f"The columns are {', '.join(COLUMNS)}; the last may be absent.",
             )
     pairs: dict[str, Pair] = {}
-    for number, row in enumerate(reader, start=2):
-        cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    for number, row in table.rows:
+        cells = {name: row.get(name, "") for name in COLUMNS}
         empty = next((name for name in COLUMNS[:3] if not cells[name]), None)
         if empty is not None:
-            raise InputError(f"Row {number} of {path}: column '{empty}' is empty.")
+            raise InputError(f"Row {number} of '{path}': column '{empty}' is empty.")
         if cells["case"] in pairs:
-            raise InputError(f"Row {number} of {path}: case '{cells['case']}' is there twice.")
+            raise InputError(f"Row {number} of '{path}': case '{cells['case']}' is there twice.")
         files = {name: path.parent / Path(cells[name]).expanduser() for name in COLUMNS[1:] if cells[name]}
         pairs[cells["case"]] = Pair(cells["case"], **files)
     if not pairs:
-        raise InputError(f"The table of cases {path} has no rows.", hint="Write one row for each case.")
+        raise InputError(f"The table of cases '{path}' has no rows.", hint="Write one row for each case.")
     return list(pairs.values())
 
 

@@ -159,6 +159,8 @@ def test_a_bad_reference_fails_its_case(model, tmp_path, capsys):
         (["case,CT", "../a,b"], "Row 2"),
         (["case,CT", "a,b", "A,c"], "twice"),
         (["case,CT", "a,b,c"], "Row 2"),
+        (["case,CT", "", "a,"], "Row 3"),
+        (["case,CT,CT", "a,b,c"], "'CT' twice"),
     ],
 )
 def test_a_wrong_table_is_named(tmp_path, lines, told):
@@ -167,9 +169,18 @@ def test_a_wrong_table_is_named(tmp_path, lines, told):
     assert told in caught.value.text
 
 
-def test_a_table_from_a_spreadsheet_is_read(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffcase;CT;reference\r\na; sub/a.nrrd ;\r\n",
+        "sep=;\r\ncase;CT;reference\r\na;sub/a.nrrd;\r\n",
+        "case,CT,reference,,\r\na,sub/a.nrrd,,,\r\n,,,,\r\n   \r\n",
+    ],
+    ids=["byte order mark", "delimiter said", "empty cells"],
+)
+def test_a_table_from_a_spreadsheet_is_read(tmp_path, text):
     path = tmp_path / "cases.csv"
-    path.write_bytes("\ufeffcase;CT;reference\r\na; sub/a.nrrd ;\r\n".encode())
+    path.write_bytes(text.encode())
     assert read_cases(path, CARD["inputs"]) == [Case("a", {"CT": str(tmp_path / "sub" / "a.nrrd")})]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from SegDLEngine.errors import InputError
 from SegDLEngine.images.writing import replacing
 from SegDLEngine.models.card import ModelCard
+from SegDLEngine.tables import parse_table, read_text
 
 from SegDLTrainingLib.data.cases import CaseEntry, CaseList
 
@@ -30,13 +30,7 @@ def read_manifest(path: str | Path, card: ModelCard) -> CaseList:
     Raises InputError that names the row and the field.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The manifest '{path}' cannot be read: {error}.",
-            hint="Save it as UTF-8; a spreadsheet calls this 'CSV UTF-8'.",
-        ) from error
+    text = read_text(path, "manifest")
     rows = _json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text, card)
     cases = [_entry(path, where, row, card) for where, row in rows]
     if not cases:
@@ -75,20 +69,12 @@ def _relative(value: str, folder: Path) -> str:
 
 
 def _csv_rows(path: Path, text: str, card: ModelCard) -> list[tuple[str, dict[str, Any]]]:
-    lines = text.splitlines()
-    # Spreadsheets may say their delimiter in a line of its own.
-    if lines and lines[0].strip('"').startswith("sep="):
-        lines[0] = ""
-    heading = next((line for line in lines if line.strip()), "")
-    reader = csv.reader(lines, delimiter=max(",;\t", key=heading.count), skipinitialspace=True)
-    table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    columns = _columns(path, table[0][1] if table else [], card)
+    table = parse_table(text, path, "manifest")
+    columns = _columns(path, table.columns, card)
     found = []
-    for number, cells in table[1:]:
-        if any(cells[len(columns) :]):
-            raise InputError(f"Row {number} of '{path}' has more cells than there are columns.")
+    for number, cells in table.rows:
         row: dict[str, Any] = {"inputs": {}}
-        for column, value in zip(columns, cells, strict=False):
+        for column, value in zip(columns, cells.values(), strict=True):
             if value and column in card.input_names:
                 row["inputs"][column] = value
             elif value:
@@ -98,9 +84,7 @@ def _csv_rows(path: Path, text: str, card: ModelCard) -> list[tuple[str, dict[st
 
 
 def _columns(path: Path, heading: list[str], card: ModelCard) -> list[str]:
-    """Inputs and fields by column; spreadsheets leave columns without a name behind the last."""
-    while heading and not heading[-1]:
-        heading.pop()
+    """Inputs and fields by column."""
     known = [*_CSV_NAMES, *card.input_names]
     columns = [name if name in card.input_names else _CSV_NAMES.get(name.lower(), "") for name in heading]
     unknown = [name for name, column in zip(heading, columns, strict=True) if not column]

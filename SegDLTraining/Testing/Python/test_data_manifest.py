@@ -56,7 +56,10 @@ def test_rows_are_counted_as_the_editor_counts_them(folder):
 def test_columns_that_say_the_same_are_refused(folder):
     path = folder / "cases.csv"
     path.write_text("case,CT,CT,labels\na,x,y,z\n")
-    with pytest.raises(InputError, match="columns that say the same: CT, CT"):
+    with pytest.raises(InputError, match="column 'CT' twice"):
+        find_cases(path, shipped_card(LUNG))
+    path.write_text("case,CT,labels,reference\na,x,y,z\n")
+    with pytest.raises(InputError, match="columns that say the same: labels, reference"):
         find_cases(path, shipped_card(LUNG))
 
 
