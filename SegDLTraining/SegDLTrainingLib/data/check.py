@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.data.cases import CaseEntry, CaseList, Problem
 from SegDLTrainingLib.data.loading import load_case
 from SegDLTrainingLib.data.splits import Split, Splits
+from SegDLTrainingLib.in_processes import in_processes
 
 
 @dataclass
@@ -72,13 +73,14 @@ def check_cases(
     contents: dict[str, list[str]] = defaultdict(list)
     told = {problem.case for problem in found.problems if problem.severity == "error"}
     cases = [case for case in found.cases if case.name not in told]
-    results = _examined(cases, card, workers)
-    for number, (case, result) in enumerate(zip(cases, results, strict=True), start=1):
-        reporter.progress("checking", number / len(cases))
-        report.problems += result.problems
-        if result.row is not None and result.key is not None:
-            report.rows.append(result.row)
-            contents[result.key].append(case.name)
+    results = in_processes(functools.partial(examine, card=card), cases, workers, reporter.check)
+    with contextlib.closing(results):
+        for number, (case, result) in enumerate(zip(cases, results, strict=True), start=1):
+            reporter.progress("checking", number / len(cases))
+            report.problems += result.problems
+            if result.row is not None and result.key is not None:
+                report.rows.append(result.row)
+                contents[result.key].append(case.name)
     _check_labels(report, card)
     copies = [names for names in contents.values() if len(names) > 1]
     for names in copies:
@@ -181,19 +183,6 @@ def examine(case: CaseEntry, card: ModelCard) -> Examined:
         "labels_ml": volumes,
     }
     return Examined(problems, row, content_key(prepared.images[card.reference].array))
-
-
-def _examined(cases: Sequence[CaseEntry], card: ModelCard, workers: int) -> Iterator[Examined]:
-    """Results in the order of the cases."""
-    if workers < 2 or len(cases) < 2:
-        yield from (examine(case, card) for case in cases)
-        return
-    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(examine, case, card) for case in cases]
-        try:
-            yield from (job.result() for job in jobs)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _check_labels(report: Report, card: ModelCard) -> None:

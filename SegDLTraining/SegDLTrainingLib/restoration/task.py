@@ -55,9 +55,8 @@ class Restoration:
                     f"Case '{volume.name}' has prepared values from {low:g} to {high:g}, outside 0 to 1.",
                     hint="Let the recipe's preprocessing end with the step 'window'.",
                 )
-        images = [volume.image[0] for volume in volumes]
         size, batch = self._sampling["patch"], int(self._sampling["batch"])
-        return RestorationBatches(images, size, batch, seed, self._distortion)
+        return RestorationBatches(_Scans(volumes), size, batch, seed, self._distortion)
 
     def part(self, number: int, rows: Sequence[int]) -> Part:
         """Distorted cubes and what they were."""
@@ -89,3 +88,16 @@ def _distortion(constants: dict[str, float]) -> Distortion:
         return Distortion(**constants)  # type: ignore[arg-type]
     except TypeError as error:
         raise InputError(f"The recipe's restoration: {error}.") from error
+
+
+class _Scans(Sequence[np.ndarray]):
+    """The first input (k, j, i) of each volume, mapped as long as it is drawn from."""
+
+    def __init__(self, volumes: Sequence[PreparedVolume]):
+        self._volumes = volumes
+
+    def __len__(self) -> int:
+        return len(self._volumes)
+
+    def __getitem__(self, number):  # type: ignore[no-untyped-def]
+        return self._volumes[number].image[0]

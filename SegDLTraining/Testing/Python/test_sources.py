@@ -1,7 +1,8 @@
 """From sources to prepared volumes: what is cached under which name, and what is refused."""
 
 import errno
-import sys
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from SegDLTrainingLib.preparing import Job, prepare, prepare_all
 from SegDLTrainingLib.recipes import Recipe, load_recipe
 from SegDLTrainingLib.sources import GENERATORS, SOURCES, load_part
 from SegDLTrainingLib.user_cases import user_cases
-from SegDLTrainingLib.volumes import load_volume, load_volumes, store_volume
+from SegDLTrainingLib.volumes import StoredVolume, store_volume
 from tiny_training import bright_ball, smallest_recipe, write_job
 
 GRID = Grid((8, 6, 4), (2.0, 2.0, 3.0))
@@ -73,8 +74,8 @@ def test_cases_are_prepared_once_and_again_when_the_card_changes(tmp_path):
 
 
 def test_a_full_disk_leaves_no_half_case(tmp_path, monkeypatch):
-    def full(path, array):
-        path.write_bytes(b"half")
+    def full(stream, array):
+        stream.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(volumes.np, "save", full)
@@ -86,24 +87,24 @@ def test_a_full_disk_leaves_no_half_case(tmp_path, monkeypatch):
 
 def test_a_broken_case_in_the_cache_is_named(tmp_path):
     store_volume(bright_ball(1, 16), tmp_path / "one")
-    assert load_volume(tmp_path / "one").name == "1"
+    stored = StoredVolume(tmp_path / "one")
+    assert stored.name == "1" and np.array_equal(stored.image, bright_ball(1, 16).image)
     (tmp_path / "one" / "labels.npy").write_bytes(b"short")
     with pytest.raises(InputError, match="one cannot be read"):
-        load_volume(tmp_path / "one")
+        StoredVolume(tmp_path / "one")
+    with pytest.raises(InputError, match="one cannot be read"):
+        stored.labels  # noqa: B018
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_more_cases_than_the_system_lets_open_at_first(tmp_path):
-    import resource
-
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not list open files")
+def test_stored_cases_keep_neither_files_nor_memory(tmp_path):
     store_volume(bright_ball(1, 16), tmp_path / "one")
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
-    try:
-        many = load_volumes([tmp_path / "one"] * 150)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert len(many) == 150 and many[-1].labels.any()
+    before = len(os.listdir("/proc/self/fd"))
+    many = [StoredVolume(tmp_path / "one") for _ in range(50)]
+    drawn = [volume.image[:, 3].copy() for volume in many]
+    assert np.array_equal(drawn[0], bright_ball(1, 16).image[:, 3]) and many[0].shape == (12, 16, 16)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
 
 
 def test_generators_make_jobs_that_depend_on_what_they_are_given():
