@@ -17,6 +17,7 @@ from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib import own_check
 from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import Machine
+from SegDLTrainingLib.lock import alone
 from SegDLTrainingLib.places import WEIGHTS_EXTENSION, working_folder
 from SegDLTrainingLib.processes import joined
 from SegDLTrainingLib.recipes import RESTORATION, Recipe
@@ -92,7 +93,7 @@ def workplace(
 
     Cases are kept in ``cache``; all else of the running training in ``output`` with ``-training`` appended to
     its name, where a training that was interrupted goes on.  Under ``torchrun`` all processes share the
-    training; only the first one reports and writes.
+    training; only the first one reports and writes.  Raises SegDLError while another training runs there.
     """
     folder = working_folder(output)
     refuse_unusable(output, folder, *([Path(cache)] if cache else []))
@@ -108,7 +109,8 @@ def workplace(
         machine = Machine(device, processes, GPU_LOADERS if device.startswith("cuda") else 0)
         curves = Curves(folder, picture=True, tensorboard=tensorboard) if processes.first else None
         kept = Path(cache) if cache else folder / "cache"
-        yield Workplace(folder, kept, machine, curves, reporter, workers)
+        with alone(folder) if processes.first else contextlib.nullcontext():
+            yield Workplace(folder, kept, machine, curves, reporter, workers)
 
 
 def refuse_unusable(output: Path, *folders: Path) -> None:

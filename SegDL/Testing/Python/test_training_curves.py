@@ -1,4 +1,4 @@
-"""The curve of a training in the scene: kept through what users do to its nodes, to the scene and its file."""
+"""The curve of a training in the scene, kept through what users do to its nodes and to the scene."""
 
 from __future__ import annotations
 
