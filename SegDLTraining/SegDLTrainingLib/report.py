@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from SegDLEngine.errors import InputError
+from SegDLEngine.errors import InputError, ModelError
 from SegDLEngine.models.card import ModelCard
 from SegDLEngine.models.catalogue import load_model
 
 from SegDLTrainingLib.figures import DEFINITIONS, DICE, PARTS
+from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
 from SegDLTrainingLib.recipes import list_recipes
 
 NO_TABLE = "no table of the reports"
@@ -37,7 +38,7 @@ def report_rows(packages: Sequence[str | Path], *, missing: bool = True) -> list
 
 
 def _rows_of(package: str | Path) -> list[Row]:
-    card = load_model(package).card
+    card = _card_of(package)
     training = card.data.get("training", {})
     if "recipe" not in training:
         raise InputError(
@@ -56,6 +57,20 @@ def _rows_of(package: str | Path) -> list[Row]:
         nothing = {"table": NO_TABLE, "row": training["recipe"], "definition": ""}
         return [{**common, **nothing, **figure, "published": None} for figure in measured]
     return [row for entry in entries for row in _entry_rows(entry, card, measured, common)]
+
+
+def _card_of(package: str | Path) -> ModelCard:
+    try:
+        return load_model(package).card
+    except ModelError as error:
+        path = Path(package)
+        if (path / "ensemble").is_dir():
+            hint = f"Give {path / 'ensemble'}, or the folds in it one by one."
+            raise InputError(f"{package} holds several packages.", hint=hint) from error
+        if (working_folder(path) / CHECKPOINT_FILE).is_file():
+            hint = "The command that began it goes on from its checkpoint."
+            raise InputError(f"The training of {package} is not finished.", hint=hint) from error
+        raise
 
 
 def _entry_rows(
