@@ -19,7 +19,9 @@ from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
 from SegDLTrainingLib.recipes import list_recipes
 
 NO_TABLE = "no table of the reports"
-COLUMNS = ("table", "row", "part", "label", "metric", "published", "measured", "cases", "division", "run")
+COLUMNS = (
+    "table", "row", "part", "label", "metric", "published", "measured", "cases", "division", "recipe", "run",
+)  # fmt: skip
 
 Row = dict[str, Any]
 
@@ -200,7 +202,7 @@ def definitions(rows: Sequence[Row]) -> list[str]:
 
 def cell_text(row: Row, name: str) -> str:
     if name == "run" and not row["run"]:
-        return f"not trained (recipe {row['recipe']})"
+        return "not trained"
     value = row[name]
     if value is None:
         return "-"

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
             replacing(arguments.csv, ".csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            table = csv.DictWriter(file, [*COLUMNS, "recipe", "definition"])
+            table = csv.DictWriter(file, [*COLUMNS, "definition"])
             table.writeheader()
             table.writerows(rows)
     if arguments.markdown:
