@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import json
-import os
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from SegDLEngine.models.catalogue import Model, load_model
 from SegDLEngine.models.writing import write_package
 from SegDLEngine.protocol import Event, Reporter
 
+from SegDLTrainingLib.cache import remove_unused
 from SegDLTrainingLib.data.splits import Split
 from SegDLTrainingLib.figures import mean_of_folds
 from SegDLTrainingLib.package import ensemble_inference
@@ -75,27 +76,35 @@ def cross_validate(
     the folds with mean and standard deviation, and where table and ensemble lie; {} in all but the first
     process of ``torchrun``.
     """
+    from SegDLTrainingLib.processes import joined
     from SegDLTrainingLib.run import train
+    from SegDLTrainingLib.workplace import device_of
 
-    output = Path(output)
+    output, started = Path(output), time.time()
     folds = folds_of(recipe)
     rows = _finished_rows(output, folds)
-    reporter.stages({fold.name: 1.0 for fold in folds})
-    first = os.environ.get("RANK", "0") == "0"
-    for fold in folds:
-        if fold.name in rows:
-            reporter.log(f"{fold.name} is finished.")
-        else:
-            reporter.log(f"{fold.name} of {len(folds)}: split '{fold.split.name}'.")
-            package = output / fold.name
-            place = Path(cache) if cache else output / "cache"
-            train(fold.recipe, package, _reporter_of(fold, reporter), cache=place, **options)
-            if first:
-                rows[fold.name] = _row(fold, load_model(package))
-                _write_json(output / FOLDS_FILE, list(rows.values()))
-        reporter.progress(fold.name, 1.0)
-    if not first:
+    unfinished = len(rows) < len(folds)
+    place = Path(cache) if cache else output / "cache"
+    # Joined for all folds: while the first process measures one, the others may wait long for the next.
+    with joined(device_of(options.get("device", "auto"))) as processes:
+        if not processes.first:
+            reporter = Reporter()
+        reporter.stages({fold.name: 1.0 for fold in folds})
+        for fold in folds:
+            if fold.name in rows:
+                reporter.log(f"{fold.name} is finished.")
+            else:
+                reporter.log(f"{fold.name} of {len(folds)}: split '{fold.split.name}'.")
+                package = output / fold.name
+                train(fold.recipe, package, _reporter_of(fold, reporter), cache=place, **options)
+                if processes.first:
+                    rows[fold.name] = _row(fold, load_model(package))
+                    _write_json(output / FOLDS_FILE, list(rows.values()))
+            reporter.progress(fold.name, 1.0)
+    if not processes.first:
         return {}
+    if unfinished and not cache:
+        remove_unused(place, started)
     ordered = [rows[fold.name] for fold in folds]
     summary = _summary(ordered)
     _write_json(output / FOLDS_FILE, ordered)

@@ -142,6 +142,7 @@ class _Fit:
                 reporter.log(f"This training is finished, all {self._position.number} steps of it.")
             else:
                 reporter.log(f"Continuing after step {self._position.number} of {self._all_steps}.")
+        machine.processes.agree(self._position.number, machine.device, folder)
         self._saved = self._started = time.monotonic()
         self._number_at_start = self._position.number
 
@@ -210,7 +211,7 @@ class _Fit:
         machine = self._machine
         precision = Precision(self._precision_of(recipe), machine.device)
         setting = Setting(recipe, self._network, *self._cases, precision, machine.device, machine.processes)
-        phase = Phase(setting, self._make_task, machine.loaders, self._reporter)
+        phase = Phase(setting, self._make_task, machine.loaders)
         self._average = phase.task.average
         if checkpoint is not None:
             self._average.network.load_state_dict(checkpoint.module("average"))

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from SegDLEngine.errors import InputError, SegDLError
-from SegDLEngine.protocol import Reporter
 from torch.nn.parallel import DistributedDataParallel
 
 from SegDLTrainingLib.draws import seed_of
@@ -29,7 +28,7 @@ class Phase:
     whole batch) see a part at a time, of all processes.
     """
 
-    def __init__(self, setting: Setting, make_task: TaskMaker, loaders: int, reporter: Reporter):
+    def __init__(self, setting: Setting, make_task: TaskMaker, loaders: int):
         recipe, settings, network = setting.recipe, setting.recipe["training"], setting.network
         self.settings = settings
         self.epochs, self.steps = int(settings["epochs"]), int(settings["steps_per_epoch"])

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from SegDLEngine.errors import InputError, SegDLError
@@ -45,6 +46,15 @@ class Processes:
         whole = torch.tensor(values, dtype=torch.float64, device=device)
         distributed.all_reduce(whole)
         return whole.tolist()
+
+    def agree(self, number: int, device: str, folder: Path) -> None:
+        """Raise InputError if the checkpoint in ``folder`` has not the same ``number`` of steps for all."""
+        # Mean of squares and square of mean are the same only then.
+        if self.sum([number * number], device)[0] * self.count != self.sum([number], device)[0] ** 2:
+            raise InputError(
+                f"The processes find different checkpoints in {folder}.",
+                hint="Give all machines the same --output, in a folder that they share.",
+            )
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from SegDLEngine.models.writing import refuse_other_content
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib import own_check
+from SegDLTrainingLib.cache import remove_unused
 from SegDLTrainingLib.curves import Curves
 from SegDLTrainingLib.fit import Machine
 from SegDLTrainingLib.lock import alone
@@ -91,13 +93,14 @@ def workplace(
 ) -> Iterator[Workplace]:
     """The workplace of a training whose result is ``output``.
 
-    Cases are kept in ``cache``; all else of the running training in ``output`` with ``-training`` appended to
-    its name, where a training that was interrupted goes on.  Under ``torchrun`` all processes share the
-    training; only the first one reports and writes.  Raises SegDLError while another training runs there.
+    Cases are kept in ``cache``, all else of the running training in ``output`` with ``-training`` appended to
+    its name, where a training that was interrupted goes on.  By default the cache is there too; what the
+    training has not used of it is removed in the end.  Under ``torchrun`` all processes share the training;
+    only the first one reports and writes.  Raises SegDLError while another training runs there.
     """
-    folder = working_folder(output)
+    folder, started = working_folder(output), time.time()
     refuse_unusable(output, folder, *([Path(cache)] if cache else []))
-    device = _device(device)
+    device = device_of(device)
     if threads < 0:
         raise InputError(f"--threads {threads} is less than 0.", hint="0 takes all.")
     if threads:
@@ -111,6 +114,8 @@ def workplace(
         kept = Path(cache) if cache else folder / "cache"
         with alone(folder) if processes.first else contextlib.nullcontext():
             yield Workplace(folder, kept, machine, curves, reporter, workers)
+            if processes.first and not cache:
+                remove_unused(kept, started)
 
 
 def refuse_unusable(output: Path, *folders: Path) -> None:
@@ -133,7 +138,7 @@ def refuse_unusable(output: Path, *folders: Path) -> None:
             ) from error
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
     """The device to train on; raises InputError for one that is unknown or not there."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
