@@ -10,8 +10,10 @@ from SegDLEngine.images.writing import replacing
 from SegDLEngine.models.card import ModelCard
 from SegDLEngine.protocol import Reporter
 
+from SegDLTrainingLib.cache import CHECKED, mark_used
 from SegDLTrainingLib.data.cases import CaseEntry, CaseList
 from SegDLTrainingLib.data.check import check_cases
+from SegDLTrainingLib.data.files import files_of
 from SegDLTrainingLib.data.splits import Split, Splits
 from SegDLTrainingLib.preparing import digest
 from SegDLTrainingLib.recipes import Recipe
@@ -41,9 +43,11 @@ def check_own_cases(recipe: Recipe, cache: Path, workers: int, reporter: Reporte
     cases = [*split.of(found.cases, "training"), *split.of(found.cases, "validation"), *test]
     card = recipe.card
     files = {case.name: [_stamp(path) for path in _paths(case)] for case in cases}
-    how = [files, split.parts(), card["inputs"], card["labels"], recipe["data"].get("label_map")]
-    marker = cache / "checked" / f"{digest(how)}.json"
+    readings = [[case.label_map and dict(case.label_map), case.region, case.patient] for case in cases]
+    how = [files, readings, split.parts(), card["inputs"], card["labels"], card["preprocessing"]]
+    marker = cache / CHECKED / f"{digest(how)}.json"
     if marker.is_file():
+        mark_used(marker)
         return
     splits = Splits(STAGE, recipe.seed, {}, [split])
     report = check_cases(CaseList(found.layout, cases), ModelCard(card), splits, reporter, workers)
@@ -64,10 +68,8 @@ def _paths(case: CaseEntry) -> list[str]:
 
 
 def _stamp(path: str) -> list[Any]:
-    """Name, size and time of a file, or of all files of a DICOM folder (``folder#series``)."""
-    place = Path(path.partition("#")[0])
-    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
-    return [path, *([file.name, stat.st_size, stat.st_mtime_ns] for file, stat in _stats(files))]
+    """Name, size and time of the files that decide about what is read."""
+    return [path, *([file.name, stat.st_size, stat.st_mtime_ns] for file, stat in _stats(files_of(path)))]
 
 
 def _stats(files: list[Path]) -> list[tuple[Path, Any]]:

@@ -15,6 +15,7 @@ from SegDLEngine.preprocessing.registry import PreparedCase
 
 from SegDLTrainingLib.data.cases import CaseEntry, CaseList, Problem
 from SegDLTrainingLib.data.check import check_split
+from SegDLTrainingLib.data.files import files_of
 from SegDLTrainingLib.data.layouts import find_cases
 from SegDLTrainingLib.data.loading import load_case
 from SegDLTrainingLib.data.splits import METHODS, Split, Splits, read_splits
@@ -138,13 +139,11 @@ def content_of(case: CaseEntry) -> dict[str, str]:
 
 
 def _sha256(path: str, case: str) -> str:
-    """Of a file, or of all files of a DICOM folder (``folder#series``)."""
-    place, _, series = path.partition("#")
-    whole = hashlib.sha256(series.encode())
-    root = Path(place)
-    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+    """Of all files that decide about what is read, and of the chosen series or volume."""
+    chosen = "" if Path(path).exists() else path.rpartition("#")[2]
+    whole = hashlib.sha256(chosen.encode())
     try:
-        for file in files:
+        for file in files_of(path) or [Path(path)]:
             with file.open("rb") as stream:
                 while block := stream.read(BLOCK):
                     whole.update(block)
