@@ -36,6 +36,17 @@ def test_counts_tumours_and_false_components_at_each_threshold():
     assert rows[0.8]["f1"] == 0 and rows[0.6]["f1"] == 1
 
 
+def test_a_threshold_counts_from_its_value_on_and_tumours_may_touch_at_a_corner():
+    """0.75 is found at a threshold of 0.75; two blocks that share a corner are one tumour."""
+    image, mask = np.zeros((6, 8, 8), np.float32), np.zeros((6, 8, 8), np.uint8)
+    mask[0:3, 0:4, 0:4] = mask[3:6, 4:8, 4:8] = 1
+    image[mask > 0] = 0.75
+    case = PreparedVolume(image[None].astype(np.float16), mask, (2.0, 2.0, 3.0))
+    (row,) = operating_points([image], [case], CARD, [0.75])
+    assert (row["tumours"], row["found"], row["right"], row["wrong"]) == (1, 1, 1, 0)
+    assert row["f1"] == row["dice"] == 1
+
+
 def test_best_threshold_is_the_middle_of_the_best():
     case = volume()
     assert best_threshold(operating_points([case.image[0]], [case], CARD)) == 0.6

@@ -116,6 +116,15 @@ def test_whole_volumes_count_alike_and_labels_that_are_nowhere_do_not_count():
     assert volume_dice(Echo(), volumes[2], chosen.card, "cpu") == {}
 
 
+def test_a_label_is_found_from_one_half_on():
+    labels = np.full((4, 4, 4), 2)
+    for logit, dice in ((0.0, 1.0), (-0.05, 1 / 65)):
+        row = judge(
+            [volume(np.full((1, 4, 4, 4), logit), labels)], recipe(1, "sigmoid", "batches", batches=1)
+        )
+        assert row["validation_dice"] == pytest.approx(dice)
+
+
 def test_without_cases_there_is_nothing_to_judge_by():
     assert judge([], recipe(1, "sigmoid", "batches", batches=4)) == {}
 
