@@ -157,3 +157,11 @@ def test_report_004():
     assert recipe["training"]["steps_per_epoch"] * recipe["sampling"]["batch"] == 8000
     assert recipe["training"]["validation"]["batches"] * recipe["sampling"]["batch"] == 960
     assert recipe["training"]["mixed_precision"] == "none"
+
+
+def test_report_003_semi_supervised_by_both_rules():
+    best, two = (RECIPES[f"003-semi-supervised{name}"]["semi_supervised"] for name in ("", "-two-best"))
+    assert (best["rule"], best["lowest"], best["highest"]) == ("best", 0.87, 0.96)
+    assert (best["dictionary"], best["queries"], best["patch"]) == (120, 32, 68)
+    assert (best["dictionary_margin"], best["query_margin"]) == (10, 15)
+    assert two == {**best, "rule": "two best", "lowest": 0.9, "highest": 1.0}
