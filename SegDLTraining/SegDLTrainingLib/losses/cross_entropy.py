@@ -29,7 +29,7 @@ def focal(
     logits: torch.Tensor,
     target: torch.Tensor,
     activation: str,
-    gamma: float = 2.0,
+    gamma: float,
     clamp: float = 0.0,
     weights: Sequence[float] | None = None,
 ) -> torch.Tensor:
