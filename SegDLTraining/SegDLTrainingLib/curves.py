@@ -29,7 +29,12 @@ class Curves:
         self._folder = folder
         self._drawn = time.monotonic()
         self._draw = picture and importlib.util.find_spec("matplotlib") is not None
-        self._board = _board(folder / TENSORBOARD_FOLDER) if tensorboard else None
+        self._board: Any = None
+        self._tensorboard = tensorboard
+        if tensorboard and importlib.util.find_spec("tensorboard") is None:
+            raise InputError(
+                "TensorBoard is not installed.", hint="pip install tensorboard, or leave --tensorboard out."
+            )
 
     def write(self, history: Sequence[Row]) -> None:
         """One row an epoch; a column that an epoch lacks is empty in the CSV."""
@@ -40,7 +45,9 @@ class Curves:
         writer.writeheader()
         writer.writerows(history)
         write_file(self._folder / CURVE_FILE, text.getvalue().encode())
-        if self._board is not None:
+        if self._tensorboard:
+            if self._board is None:
+                self._board = _board(self._folder / TENSORBOARD_FOLDER)
             for key, value in history[-1].items():
                 self._board.add_scalar(key, value, history[-1]["epoch"] + 1)
             self._board.flush()
@@ -90,10 +97,6 @@ def draw_curves(history: Sequence[Row]) -> bytes:
 
 
 def _board(folder: Path) -> Any:
-    if importlib.util.find_spec("tensorboard") is None:
-        raise InputError(
-            "TensorBoard is not installed.", hint="pip install tensorboard, or leave --tensorboard out."
-        )
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder))

@@ -43,16 +43,19 @@ class Identity:
         recipe: Recipe,
         cases: Mapping[str, Sequence[PreparedVolume]],
         initial: Mapping[str, torch.Tensor] | None = None,
-        **origin: str,
+        origin: Mapping[str, str] | None = None,
     ) -> Identity:
-        """The identity of a training from ``initial`` weights, random ones by default."""
+        """The identity of a training from the weights that ``origin`` names, or just ``initial`` ones.
+
+        Weights are better named by where they come from: what is made of them may differ by rounding.
+        """
         contents = {
             part: [[volume.name, dict(volume.content)] for volume in volumes]
             for part, volumes in cases.items()
         }
         start = {"starting_weights": _hash_of(initial)} if initial is not None else {}
         # Through JSON, as that is what it will be compared with.
-        return cls(json.loads(json.dumps(recipe.content)), contents, {**start, **origin})
+        return cls(json.loads(json.dumps(recipe.content)), contents, {**start, **(origin or {})})
 
     def facts(self) -> dict[str, Any]:
         return asdict(self)

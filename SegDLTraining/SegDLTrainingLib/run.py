@@ -18,6 +18,7 @@ from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib.figures import measure, parts_to_measure
 from SegDLTrainingLib.fit import FitResult, Machine, fit
+from SegDLTrainingLib.identity import Identity
 from SegDLTrainingLib.operating_point import best_threshold, operating_points, predict_volumes
 from SegDLTrainingLib.package import export_package
 from SegDLTrainingLib.recipes import Recipe, licence_text
@@ -34,22 +35,17 @@ def train(
     output: str | Path,
     reporter: Reporter,
     *,
-    cache: str | Path | None = None,
-    device: str = "auto",
-    threads: int = 0,
-    workers: int = 2,
     start_from: str | Path | None = None,
-    tensorboard: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train after ``recipe`` and write the model package into ``output``; returns the verified package's row.
 
-    Cases are kept in ``cache``; checkpoint, kept weights and curve of the running training in ``output`` with
-    ``-training`` appended to its name, where a training that was interrupted goes on.  ``start_from``: an
-    installed model, a package or a file of weights, which are trained further.  Under ``torchrun``
-    all processes share the training; only the first one writes, the others return {}.
+    ``start_from``: an installed model, a package or a file of weights, which are trained further; ``options``
+    are those of ``workplace``, where a training that was interrupted goes on.  Under ``torchrun`` all
+    processes share the training; only the first one writes, the others return {}.
     """
     output = Path(output)
-    with workplace(output, reporter, cache, device, threads, workers, tensorboard) as place:
+    with workplace(output, reporter, **options) as place:
         cases = place.cases(recipe)
         test = place.test_cases(recipe)
         first = Start.of(start_from) if start_from else None
@@ -59,9 +55,10 @@ def train(
             initial = with_own_statistics(
                 recipe, initial, cases["training"], place.machine.device, place.reporter
             )
+        identity = Identity.of(recipe, cases, origin=first.origin if first else None)
         result = fit(
             recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,
-            initial, place.curves,
+            initial, place.curves, identity=identity,
         )  # fmt: skip
         minutes = (time.perf_counter() - started) / 60
         if not place.machine.processes.first:

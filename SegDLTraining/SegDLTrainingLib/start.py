@@ -31,6 +31,11 @@ class Start:
     sha256: str
     training: Mapping[str, Any]
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """What a training's identity says of its start."""
+        return {"starting_weights": self.sha256}
+
     @classmethod
     def of(cls, source: str | Path | Model) -> Start:
         """From a model, its id or package, or a file ``.safetensors``.

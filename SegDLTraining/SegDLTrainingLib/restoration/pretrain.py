@@ -11,6 +11,7 @@ from SegDLEngine.models.writing import write_weights
 from SegDLEngine.protocol import Reporter
 
 from SegDLTrainingLib.fit import fit
+from SegDLTrainingLib.identity import Identity
 from SegDLTrainingLib.places import WEIGHTS_EXTENSION
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.restoration.task import Restoration
@@ -24,17 +25,13 @@ def pretrain(
     output: str | Path,
     reporter: Reporter,
     *,
-    cache: str | Path | None = None,
-    device: str = "auto",
-    threads: int = 0,
-    workers: int = 2,
     start_from: str | Path | None = None,
-    tensorboard: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train after ``recipe`` and write the weights as ``output`` (.safetensors), in full precision.
 
     ``segdl-train fit --start-from`` takes this file, as one that ``segdl models import --initial`` wrote; a
-    text file of the same name with ``.json`` says how it came about.  Options and places are those of
+    text file of the same name with ``.json`` says how it came about.  Options are those of
     ``run.train``.  Returns ``{"weights", "sha256", "validation_loss", "epochs"}``.
     """
     output = Path(output)
@@ -42,13 +39,14 @@ def pretrain(
         raise InputError(
             f"Weights cannot be written as '{output.name}'.", hint="Use the extension .safetensors."
         )
-    with workplace(output, reporter, cache, device, threads, workers, tensorboard) as place:
+    with workplace(output, reporter, **options) as place:
         cases = place.cases(recipe)
         first = Start.of(start_from) if start_from else None
         initial = initial_weights(recipe, first, place.reporter) if first else None
+        identity = Identity.of(recipe, cases, origin=first.origin if first else None)
         result = fit(
             recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,
-            initial, place.curves, Restoration,
+            initial, place.curves, Restoration, identity,
         )  # fmt: skip
         if not place.machine.processes.first:
             return {}

@@ -42,11 +42,7 @@ def train_semi_supervised(
     start_from: str | Path | None,
     unlabelled: str | Path | None = None,
     unlabelled_layout: str = "auto",
-    cache: str | Path | None = None,
-    device: str = "auto",
-    threads: int = 0,
-    workers: int = 2,
-    tensorboard: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train after ``recipe`` and write the package of its teacher or student; other options as ``run.train``.
 
@@ -60,7 +56,7 @@ def train_semi_supervised(
             "Semi-supervised training needs a trained network to begin with.",
             hint="Name its package, or weights as .safetensors, with --start-from.",
         )
-    with workplace(output, reporter, cache, device, threads, workers, tensorboard) as place:
+    with workplace(output, reporter, **options) as place:
         first, started = Start.of(start_from), time.perf_counter()
         initial = initial_weights(recipe, first, place.reporter)
         cases = place.cases(recipe)
@@ -74,8 +70,11 @@ def train_semi_supervised(
             recipe, unlabelled, unlabelled_layout, str(coarse), place.machine.device, settings
         )
         with place.first_alone():
-            others = prepare_all(jobs, recipe.card, place.cache, workers, place.reporter, "unlabelled cases")
-        identity = Identity.of(recipe, {**cases, "unlabelled": others}, initial, coarse_model=model.sha256)
+            others = prepare_all(
+                jobs, recipe.card, place.cache, place.workers, place.reporter, "unlabelled cases"
+            )
+        origin = {**first.origin, "coarse_model": model.sha256}
+        identity = Identity.of(recipe, {**cases, "unlabelled": others}, origin=origin)
         with place.first_alone():
             material = _material(recipe, settings, initial, cases["training"], others, place, identity)
         result = fit(

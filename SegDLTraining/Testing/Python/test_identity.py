@@ -1,5 +1,6 @@
 """A checkpoint goes on only with the recipe, the cases and the start that it began with."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -16,8 +17,10 @@ from SegDLTrainingLib import checkpoint
 from SegDLTrainingLib.checkpoint import CHECKPOINT_FILE, read_tensors
 from SegDLTrainingLib.command_line import main
 from SegDLTrainingLib.fit import fit
+from SegDLTrainingLib.progress import StopRequests
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.run import train
+from test_resume import stopping_after
 from tiny_training import balls, smallest_recipe, write_job
 
 
@@ -27,16 +30,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def stopping_after(steps: int) -> Reporter:
-    seen = []
-
-    def count(event):
-        if event["event"] == "progress" and event["stage"] == "training":
-            seen.append(event)
-
-    return Reporter(count, lambda: len(seen) + 1 >= steps)
 
 
 @pytest.fixture
@@ -121,6 +114,32 @@ class Job:
         return (self.output / "weights.safetensors").read_bytes()
 
 
+def test_other_starting_weights_are_refused(tmp_path, capsys):
+    """Those that were given count, not what transfer makes of them, which may differ by rounding."""
+    job = Job(tmp_path)
+    job.run(Reporter())
+    start = ["--start-from", str(job.output)]
+    command = [*job.command()[:-1], "--output", str(tmp_path / "second")]
+    with pytest.MonkeyPatch.context() as patch:
+        asked = iter([False] * 20)
+        patch.setattr(StopRequests, "asked", lambda self: next(asked, True))
+        assert main([*command, *start]) == 3
+    assert main(command) == 2
+    assert "the starting weights changed" in capsys.readouterr().err
+    assert main([*command, *start]) == 0
+
+
+def test_tensorboard_that_is_not_installed_is_told_before_anything_is_written(tmp_path, capsys, monkeypatch):
+    job = Job(tmp_path)
+    there = importlib.util.find_spec
+    missing = lambda name, *rest: None if name == "tensorboard" else there(name, *rest)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", missing)
+    assert main([*job.command()[:-1], "--tensorboard"]) == 2
+    told = capsys.readouterr().err
+    assert "TensorBoard is not installed. pip install tensorboard, or leave --tensorboard out." in told
+    assert not job.output.parent.exists()
+
+
 @pytest.fixture
 def job(tmp_path) -> Job:
     found = Job(tmp_path)
@@ -189,4 +208,4 @@ def test_another_split_is_refused_by_the_name_of_the_case(job, capsys):
     job.splits.write_text(json.dumps(splits))
     assert main(job.command()) == 2
     told = capsys.readouterr().err
-    assert "the training case 'case2' is missing; the validation case 'case2' is new" in told
+    assert "the training case 'case2' is missing" in told and "the validation case 'case2' is new" in told
