@@ -130,6 +130,11 @@ def recipe_of(arguments: argparse.Namespace, task: str) -> Recipe:
             hint=f"Recipes for {COMMANDS[task]} have the task '{task}'.",
         )
     check_recipe(recipe)
+    if recipe.data.get("transfer") and not arguments.start_from:
+        raise InputError(
+            f"The recipe '{recipe['id']}' goes on from the weights of another training.",
+            hint=f"Name them with --start-from; 'segdl-train recipes {recipe['id']}' says which.",
+        )
     if arguments.epochs is not None:
         if arguments.epochs < 1:
             raise InputError(f"--epochs {arguments.epochs} is less than 1.")

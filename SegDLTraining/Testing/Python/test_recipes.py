@@ -6,6 +6,7 @@ import json
 
 import pytest
 from SegDLEngine.errors import InputError, SegDLError
+from SegDLTrainingLib.command_line import main
 from SegDLTrainingLib.recipe_check import check_recipe
 from SegDLTrainingLib.recipes import list_recipes, load_recipe
 
@@ -118,3 +119,12 @@ def test_a_wrong_recipe_is_refused_with_the_field_and_what_it_may_be(tmp_path, c
 def test_what_does_not_fit_is_refused_before_any_case_is_read(tmp_path, changes, words):
     with pytest.raises(SegDLError, match=words):
         check_recipe(load_recipe(_written(tmp_path, changes)))
+
+
+def test_a_recipe_that_fine_tunes_does_not_begin_with_random_weights(tmp_path, capsys):
+    for name, recipe in RECIPES.items():
+        if recipe.data.get("transfer"):
+            arguments = ["fit", "--recipe", name, "--data", str(tmp_path), "--output", str(tmp_path / "out")]
+            assert main(arguments) == 2, name
+            assert f"'{name}' goes on from the weights of another training" in capsys.readouterr().err
+            assert "start" in recipe["choices"], name
