@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,11 @@ from SegDLTrainingLib.data.cases import CaseEntry, CaseList, Problem
 from SegDLTrainingLib.data.loading import load_case
 from SegDLTrainingLib.data.splits import Split, Splits
 from SegDLTrainingLib.in_processes import in_processes
+from SegDLTrainingLib.volumes import count_values
+
+# Preprocessing steps after which all inputs are on one grid.
+COMMON_GRID = {"canonical", "to_reference", "resample_in_plane", "resample_to_box", "resample", "resize",
+               "resize_in_plane"}  # fmt: skip
 
 
 @dataclass
@@ -47,11 +53,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Examined:
-    """What reading a case showed: its ``row`` and the key of its voxels (None if it cannot be used)."""
+    """What reading a case showed: its ``row``, None if it is unusable, and the key of each input's voxels."""
 
     problems: list[Problem]
     row: dict[str, Any] | None = None
-    key: str | None = None
+    keys: dict[str, str] = field(default_factory=dict)
 
 
 def check_cases(
@@ -64,13 +70,14 @@ def check_cases(
     """Read every case as training does, in ``workers`` processes, and report what is wrong.
 
     Errors: images or labels that are missing or cannot be read, of another modality or unit than the card's,
-    inputs that lie apart, labels off their image, values that are no label, nothing but empty labels, a
-    patient (or the same voxels) in two parts of a split.  Warnings: a case without any label voxel, a label
-    that no case has, the same voxels under two names, labels that are resampled.
+    inputs that lie apart or, if the card does not resample them, on other grids, labels off their image,
+    values that are no label, nothing but empty labels, a patient (or the same voxels) in two parts of a
+    split.  Warnings: a case without any label voxel, a label that no case has, the same voxels or labels
+    under two names, labels that are resampled.
     """
     reporter = reporter or Reporter()
     report = Report(found.layout, problems=list(found.problems))
-    contents: dict[str, list[str]] = defaultdict(list)
+    contents: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     told = {problem.case for problem in found.problems if problem.severity == "error"}
     cases = [case for case in found.cases if case.name not in told]
     results = in_processes(functools.partial(examine, card=card), cases, workers, reporter.check)
@@ -78,15 +85,17 @@ def check_cases(
         for number, (case, result) in enumerate(zip(cases, results, strict=True), start=1):
             reporter.progress("checking", number / len(cases))
             report.problems += result.problems
-            if result.row is not None and result.key is not None:
+            if result.row is not None:
                 report.rows.append(result.row)
-                contents[result.key].append(case.name)
+                for name, key in result.keys.items():
+                    contents[key][case.name].append(name)
     _check_labels(report, card)
-    copies = [names for names in contents.values() if len(names) > 1]
-    for names in copies:
-        text = f"The same voxels of '{card.reference}' are in {', '.join(names)}."
-        hint = "Remove all but one, or give them one patient."
-        report.problems.append(Problem("warning", "duplicate", names[0], text, hint))
+    copies = []
+    for places in contents.values():
+        if len(places) > 1 or any(len(inputs) > 1 for inputs in places.values()):
+            report.problems.append(_copy(places))
+            copies.append(list(places))
+    report.problems += _shared_labels(cases)
     for split in splits.splits if splits else []:
         report.problems += check_split(split, found.cases, copies)
     return report
@@ -161,8 +170,9 @@ def examine(case: CaseEntry, card: ModelCard) -> Examined:
     except SegDLError as error:
         tell("error", error.code, error.text, error.hint)
         return Examined(problems)
-    except (MemoryError, OSError) as error:
-        tell("error", "unreadable", f"The case cannot be read: {error}.")
+    except Exception as error:
+        # Files of others fail in ways that nobody has foreseen; the other cases are examined all the same.
+        tell("error", "unreadable", f"The case cannot be read: {type(error).__name__}: {error}.")
         return Examined(problems)
     for event in reading.warnings:
         tell("warning", event["code"], event["text"])
@@ -170,6 +180,9 @@ def examine(case: CaseEntry, card: ModelCard) -> Examined:
         if _apart(image.grid, prepared.grid):
             text = f"'{name}' and '{card.reference}' lie apart: they have no point in common."
             tell("error", "apart", text, "Give images of one study.")
+        elif not image.grid.matches(prepared.grid) and not _resampled(card):
+            text = f"'{name}' is not on the grid of '{card.reference}', and '{card.id}' does not resample it."
+            tell("error", "grids", text, "Resample it, or add the step 'to_reference' to the card.")
     assert prepared.labels is not None
     volumes = _volumes(prepared.labels, card)
     if not any(volumes.values()):
@@ -182,7 +195,37 @@ def examine(case: CaseEntry, card: ModelCard) -> Examined:
         "spacing": [round(length, 4) for length in prepared.grid.spacing],
         "labels_ml": volumes,
     }
-    return Examined(problems, row, content_key(prepared.images[card.reference].array))
+    keys = {name: content_key(image.array) for name, image in prepared.images.items()}
+    return Examined(problems, row, keys)
+
+
+def _resampled(card: ModelCard) -> bool:
+    """True if the card brings all inputs to one grid."""
+    return any(entry["step"] in COMMON_GRID for entry in card.preprocessing)
+
+
+def _copy(places: Mapping[str, Sequence[str]]) -> Problem:
+    """Cases with the inputs that have the same voxels."""
+    names = list(places)
+    inputs = sorted({name for own in places.values() for name in own})
+    if len(names) == 1:
+        text = f"The inputs {', '.join(inputs)} have the same voxels."
+        return Problem("warning", "duplicate", names[0], text, "Check that each is what its name says.")
+    text = f"The same voxels of {', '.join(repr(name) for name in inputs)} are in {', '.join(names)}."
+    return Problem("warning", "duplicate", names[0], text, "Remove all but one, or give them one patient.")
+
+
+def _shared_labels(cases: Sequence[CaseEntry]) -> list[Problem]:
+    """One file with the labels of several cases, which a line of a table that was copied brings about."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        if case.labels is not None:
+            users[os.path.realpath(case.labels)].append(case.name)
+    return [
+        Problem("warning", "duplicate", names[0], f"'{path}' has the labels of {', '.join(names)}.")
+        for path, names in users.items()
+        if len(names) > 1
+    ]
 
 
 def _check_labels(report: Report, card: ModelCard) -> None:
@@ -203,7 +246,7 @@ def _check_labels(report: Report, card: ModelCard) -> None:
 
 def _volumes(labels: Image, card: ModelCard) -> dict[str, float]:
     """Millilitres by name of the label."""
-    counts = np.bincount(labels.array.ravel(), minlength=256)
+    counts = count_values(labels.array)
     return {
         str(label["name"]): round(float(counts[int(label["value"])]) * labels.grid.voxel_ml, 3)
         for label in card.labels

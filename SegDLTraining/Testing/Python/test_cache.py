@@ -11,16 +11,19 @@ from dicom_series import ct_values, write_series
 from SegDLEngine.errors import InputError
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
+from SegDLEngine.images.reading import read_image
+from SegDLEngine.images.writing import write_image
 from SegDLEngine.preprocessing.registry import PreparedCase
 from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.cache import ABANDONED_SECONDS, CHECKED, mark_used, remove_unused
+from SegDLTrainingLib.command_line import main
 from SegDLTrainingLib.data.cases import CaseEntry
 from SegDLTrainingLib.data.files import files_of
 from SegDLTrainingLib.preparing import Job, prepare_all
 from SegDLTrainingLib.recipes import load_recipe
 from SegDLTrainingLib.user_cases import content_of, user_cases
 from SegDLTrainingLib.volumes import store_volume
-from tiny_training import bright_ball, smallest_recipe, write_job
+from tiny_training import bright_ball, fit_arguments, smallest_recipe, write_job
 
 GRID = Grid((8, 6, 4), (2.0, 2.0, 3.0))
 CARD = {
@@ -175,3 +178,19 @@ def test_what_a_killed_process_left_is_never_taken_and_goes(tmp_path):
     prepare_all([*jobs, Job("two", "2", make, 2.0)], CARD, tmp_path, 1, Reporter(), "cases")
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3.8.partial"]
     assert volume.labels.all()
+
+
+def test_a_training_removes_what_it_does_not_use_from_its_own_folder_alone(tmp_path):
+    (tmp_path / "cases").mkdir()
+    job = write_job(tmp_path / "cases", smallest_recipe())
+    output, shared = tmp_path / "model", tmp_path / "shared"
+    own = tmp_path / "model-training" / "cache"
+    for cache in (own, shared):
+        stored(cache, "old", 1000)
+    assert main(fit_arguments(job, output)) == 0
+    assert not (own / "card").exists() and len(list(own.glob("*/*/volume.json"))) == 5
+    file = tmp_path / "cases" / "1.nrrd"
+    image = read_image(file)
+    write_image(image.with_array(image.array + 1), file)
+    assert main([*fit_arguments(job, tmp_path / "other"), "--cache", str(shared)]) == 0
+    assert (shared / "card" / "old").is_dir() and len(list(shared.glob("*/*/volume.json"))) == 6

@@ -6,13 +6,15 @@ import json
 
 import numpy as np
 import pytest
-from data_sets import GRID, box_labels, put, shipped_card, values
+from data_sets import GRID, box_labels, card_with, put, shipped_card, values
 from SegDLEngine.errors import InputError
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
 from SegDLTrainingLib.command_line import main
+from SegDLTrainingLib.data import check as check_module
 from SegDLTrainingLib.data.check import check_cases
 from SegDLTrainingLib.data.layouts import find_cases
+from SegDLTrainingLib.data.loading import load_case
 from SegDLTrainingLib.data.manifest import write_manifest
 from SegDLTrainingLib.data.splits import Split, Splits
 
@@ -84,6 +86,52 @@ def test_inputs_apart_empty_labels_and_copies(folder):
         ("warning", "duplicate", "dirk"),
         ("error", "split-duplicate", "dirk"),
     }
+
+
+def test_one_image_or_labels_for_two_is_told(folder):
+    """As a line of a table that was copied brings it about."""
+    rows = ["case,CT,PET,labels"]
+    for case, ct, labels in (("a", "anna", "anna"), ("b", "bert", "anna"), ("c", "cora", "cora")):
+        pet = "anna" if case == "c" else ct
+        rows.append(f"{case},{ct}/ct.nrrd,{pet}/pet.nrrd,{labels}/labels.nrrd")
+    report, found = check(manifest(folder, "\n".join(rows)))
+    assert found == {("warning", "duplicate", "a")} and len(report.problems) == 2
+    texts = [problem.text for problem in report.problems]
+    assert texts[0] == "The same voxels of 'PET' are in a, c."
+    assert texts[1].endswith("labels.nrrd' has the labels of a, b.")
+
+
+def test_two_inputs_with_the_same_voxels_are_told(tmp_path):
+    for name in ("t1", "t1c", "t2", "flair"):
+        put(values(name == "t2", kind="MR"), tmp_path, "p1", f"{name}.nrrd")
+    put(box_labels(), tmp_path, "p1", "labels.nrrd")
+    card = shipped_card("brain-tumor-multiscale-cnn3d")
+    problems = check_cases(find_cases(tmp_path, card), card).problems
+    told = [problem for problem in problems if problem.code == "duplicate"]
+    assert [problem.text for problem in told] == ["The inputs FLAIR, T1, T1c have the same voxels."]
+
+
+def test_grids_that_differ_are_told_where_the_card_keeps_them(folder):
+    finer = Grid((24, 20, 8), (0.75, 0.75, 3.0), (-9.375, 3.625, -30.0))
+    put(values(10, finer, kind="PT"), folder / "anna" / "pet.nrrd")
+    card = card_with(PETCT, preprocessing=[{"step": "zscore"}])
+    problems = check_cases(find_cases(folder, card), card).problems
+    assert [(problem.severity, problem.code, problem.case) for problem in problems] == [
+        ("error", "grids", "anna")
+    ]
+    assert "'PET' is not on the grid of 'CT'" in problems[0].text
+    assert not check(folder)[1]
+
+
+def test_a_failure_that_nobody_has_foreseen_names_its_case(folder, monkeypatch):
+    def load(case, card, reporter):
+        if case.name == "bert":
+            raise ZeroDivisionError("division by zero")
+        return load_case(case, card, reporter)
+
+    monkeypatch.setattr(check_module, "load_case", load)
+    report, found = check(folder)
+    assert found == {("error", "unreadable", "bert")} and len(report.rows) == 3
 
 
 def test_no_label_anywhere_prevents_training(folder):
