@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from SegDLEngine.networks.blocks_attention import AttentionGate
-from SegDLEngine.networks.layers import LAYERS, he_normal, initialise, upsample_linear
+from SegDLEngine.networks.layers import LAYERS, features_of_levels, he_normal, initialise, upsample_linear
 from SegDLEngine.networks.network import Network, dropout_layers
 from SegDLEngine.networks.reach import receptive_field
 
@@ -69,9 +69,7 @@ class AttentionUNet(Network):
         self.dropout_layers = dropout_layers(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        skips = [self.encoder[0](images)]
-        for level in self.encoder[1:]:
-            skips.append(level(self.pool(skips[-1])))
+        skips = features_of_levels(self.encoder, self.pool, images)
         features = skips.pop()
         gate = self.gating(features)
         scales = []

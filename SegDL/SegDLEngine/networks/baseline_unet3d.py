@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from SegDLEngine.networks.layers import InstanceNorm, he_normal, initialise
+from SegDLEngine.networks.layers import InstanceNorm, features_of_levels, he_normal, initialise
 from SegDLEngine.networks.network import Network, dropout_layers
 from SegDLEngine.networks.reach import receptive_field
 
@@ -56,9 +56,7 @@ class BaselineUNet3d(Network):
         self.dropout_layers = dropout_layers(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        skips = [self.encoder[0](images)]
-        for level in self.encoder[1:]:
-            skips.append(level(self.pool(skips[-1])))
+        skips = features_of_levels(self.encoder, self.pool, images)
         features = skips.pop()
         for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             features = level(torch.cat([up(features), skip], dim=1))

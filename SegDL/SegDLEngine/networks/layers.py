@@ -43,6 +43,14 @@ class InstanceNorm(nn.Module):
         return torch.group_norm(features, self.channels, self.weight, self.bias, self.eps)
 
 
+def features_of_levels(levels: nn.ModuleList, pool: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    """What each level of an encoder gives, the finest first; the others see the pooled one before."""
+    found = [levels[0](images)]
+    for level in levels[1:]:
+        found.append(level(pool(found[-1])))
+    return found
+
+
 def upsample_linear(features: torch.Tensor, factor: int) -> torch.Tensor:
     """Linear upsampling of all spatial axes, voxel edges aligned."""
     mode = LAYERS[features.dim() - 2].linear

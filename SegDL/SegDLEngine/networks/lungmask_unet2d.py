@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from SegDLEngine.networks.layers import he_normal, initialise
+from SegDLEngine.networks.layers import features_of_levels, he_normal, initialise
 from SegDLEngine.networks.network import Network, dropout_layers
 from SegDLEngine.networks.reach import receptive_field
 
@@ -84,9 +84,7 @@ class LungmaskUNet2d(Network):
         self.dropout_layers = dropout_layers(self)
 
     def forward(self, slices: torch.Tensor) -> torch.Tensor:
-        skips = [self.down_path[0](slices)]
-        for level in self.down_path[1:]:
-            skips.append(level(self.pool(skips[-1])))
+        skips = features_of_levels(self.down_path, self.pool, slices)
         features = skips.pop()
         for step, skip in zip(self.up_path, reversed(skips), strict=True):
             features = step(features, skip)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from SegDLEngine.networks.blocks_se import SEConv3d, Unit
-from SegDLEngine.networks.layers import he_normal, initialise, upsample_linear
+from SegDLEngine.networks.layers import features_of_levels, he_normal, initialise, upsample_linear
 from SegDLEngine.networks.network import Network, dropout_layers
 from SegDLEngine.networks.reach import receptive_field
 
@@ -90,9 +90,7 @@ class SEUNet3d(Network):
         self.dropout_layers = dropout_layers(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        skips = [self.encoder[0](images)]
-        for level in self.encoder[1:]:
-            skips.append(level(self.pool(skips[-1])))
+        skips = features_of_levels(self.encoder, self.pool, images)
         below = skips.pop()
         total: torch.Tensor | None = None
         for position, (stage, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):

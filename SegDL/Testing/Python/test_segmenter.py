@@ -195,12 +195,10 @@ def test_an_engine_error_arrives_as_one_readable_error(segmenter, slicer_app):
     assert nodeIDs() == before
 
 
-def test_cancel_leaves_no_trace_and_a_warm_worker(segmenter, volume):
+def startLongJob(segmenter, volume):
+    """Begin a job of many samples and wait until it computes; the list of its errors to come."""
     import host
-    from SegDLEngine.errors import Cancelled
 
-    segmenter.segment({"CT": volume}, MODEL, samples=0)
-    pid, before = segmenter.engine.pid, nodeIDs()
     errors, seen = [], []
     segmenter.segment(
         {"CT": volume},
@@ -211,6 +209,16 @@ def test_cancel_leaves_no_trace_and_a_warm_worker(segmenter, volume):
         onError=errors.append,
     )
     host.wait_for(lambda: any(stage == "inference" for _f, stage, _e in seen), 60)
+    return errors
+
+
+def test_cancel_leaves_no_trace_and_a_warm_worker(segmenter, volume):
+    import host
+    from SegDLEngine.errors import Cancelled
+
+    segmenter.segment({"CT": volume}, MODEL, samples=0)
+    pid, before = segmenter.engine.pid, nodeIDs()
+    errors = startLongJob(segmenter, volume)
     segmenter.cancel()
     host.wait_for(lambda: errors, 30)
 
@@ -236,16 +244,7 @@ def test_an_exception_of_the_progress_callback_stops_the_job(segmenter, volume):
 def test_killed_worker_is_one_readable_error_and_the_next_run_works(segmenter, volume):
     import host
 
-    errors, seen = [], []
-    segmenter.segment(
-        {"CT": volume},
-        MODEL,
-        samples=500,
-        blocking=False,
-        onProgress=lambda *what: seen.append(what),
-        onError=errors.append,
-    )
-    host.wait_for(lambda: any(stage == "inference" for _f, stage, _e in seen), 60)
+    errors = startLongJob(segmenter, volume)
     os.kill(segmenter.engine.pid, 9)
     host.wait_for(lambda: errors, 30)
 
