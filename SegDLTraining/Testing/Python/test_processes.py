@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import shared_training
 import torch
-from SegDLEngine.errors import InputError
+from SegDLEngine.errors import Cancelled, InputError
 from SegDLTrainingLib.checkpoint import read_tensors
 from SegDLTrainingLib.command_line import main
 from SegDLTrainingLib.losses.reduction import over_batch
 from SegDLTrainingLib.processes import Processes
+from SegDLTrainingLib.progress import StopRequests
 from tiny_training import fit_arguments, smallest_recipe, write_job
 
 HERE = Path(__file__).resolve().parent
@@ -117,6 +118,14 @@ def test_what_stops_one_process_is_told_once(job, tmp_path):
     (error,) = events_of(done, "error")
     assert error["code"] == "disk" and str(in_the_way.with_suffix("")) in error["text"]
     assert done.stderr.count("segdl-train: ") == 1 and "gloo" not in done.stderr
+
+
+@pytest.mark.parametrize(("restart", "code"), [("1", 0), ("2", Cancelled.exit_code)])
+def test_torchrun_does_not_start_again_what_was_stopped(job, tmp_path, monkeypatch, capsys, restart, code):
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "2")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restart)
+    monkeypatch.setattr(StopRequests, "asked", lambda self: True)
+    assert main(fit_arguments(job, tmp_path / "stopped")) == code
 
 
 def test_shares_of_a_batch_are_equal_and_complete():
