@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,8 +23,12 @@ _LOOK_AT = 50
 
 
 def is_dicom_tree(folder: Path) -> bool:
-    files = (path for entry in _patients(folder) for path in _files(entry)[:_LOOK_AT])
-    return any(is_dicom(path) for path in files)
+    """True if a subfolder has DICOM; files that cannot be read are told of when their case is read."""
+    for path in (path for entry in _patients(folder) for path in _files(entry)[:_LOOK_AT]):
+        with contextlib.suppress(InputError):
+            if is_dicom(path):
+                return True
+    return False
 
 
 def dicom_cases(folder: Path, card: ModelCard) -> tuple[list[CaseEntry], list[Problem]]:

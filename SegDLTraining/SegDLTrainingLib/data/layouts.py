@@ -60,8 +60,14 @@ def find_cases(
     if path.is_file():
         found = read_manifest(path, card)
     else:
-        name = _detected(path) if layout == "auto" else _known(layout)
-        cases, problems = LAYOUTS[name].find(path, card)
+        try:
+            name = _detected(path) if layout == "auto" else _known(layout)
+            cases, problems = LAYOUTS[name].find(path, card)
+        except OSError as error:
+            raise InputError(
+                f"'{error.filename or path}' cannot be read: {error.strerror or error}.",
+                hint="Allow reading it, or give a manifest of the other cases.",
+            ) from error
         found = CaseList(name, cases, problems)
         if not cases and not problems:
             raise InputError(

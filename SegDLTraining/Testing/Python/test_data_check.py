@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def test_every_fault_is_told_by_name(folder):
     assert report.rows == []
     text = next(problem.text for problem in report.problems if problem.case == "bert")
     assert "ct.nrrd" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on this system")
+def test_a_link_to_nowhere_is_a_fault_of_its_case(folder):
+    (folder / "anna" / "pet.nrrd").unlink()
+    (folder / "anna" / "pet.nrrd").symlink_to("gone.nrrd")
+    (folder / "bert" / "ct.nrrd").rename(folder / "elsewhere.nrrd")
+    (folder / "bert" / "ct.nrrd").symlink_to(folder / "elsewhere.nrrd")
+    report, found = check(folder)
+    assert {case for severity, _, case in found if severity == "error"} == {"anna"}
+    assert len(report.rows) == 3
 
 
 def test_an_ambiguous_case_is_told_once(folder):
