@@ -173,11 +173,14 @@ class TrainPart:
             self._section.showProgress(fraction, wording.trainingText(fraction, stage, secondsLeft, details))
 
     def _onFinished(self, folder: Path) -> None:
+        # Another scene that was added meanwhile has brought its own choices.
+        self._choose("trainOutput", str(folder))
         self._say(_("The training is finished. Install the model to use it."))
 
     def _onError(self, error: SegDLError) -> None:
         if isinstance(error, Cancelled):
-            goesOn = self._trainer.canContinue(self._getParameters().trainOutput)
+            output = self._getParameters().trainOutput
+            goesOn = bool(output) and self._trainer.canContinue(output)
             self._say(f"{error.text} {_('Continue training goes on from here.') if goesOn else ''}".strip())
             return
         if error.detail:

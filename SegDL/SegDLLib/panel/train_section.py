@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import qt
@@ -39,10 +38,8 @@ class TrainSection:
         ui.trainRecipeSelector.connect("currentIndexChanged(int)", self._onRecipe)
         ui.trainRecipeButton.connect("clicked()", self._onRecipeFile)
         ui.trainSourceSelector.connect("currentIndexChanged(int)", self._onSource)
-        for widget, chosen in ((ui.trainDataPath, self.dataChosen), (ui.trainOutputPath, self.outputChosen)):
-            widget.connect("currentPathChanged(QString)", chosen.emit)
-            # The only signal when the path is deleted.
-            widget.connect("validInputChanged(bool)", partial(_tellPath, widget, chosen))
+        _watchPath(ui.trainDataPath, self.dataChosen)
+        _watchPath(ui.trainOutputPath, self.outputChosen)
         ui.trainTableButton.connect("clicked()", self._onTableFile)
         ui.trainButton.connect("clicked()", self._onClicked)
         ui.trainCurvesButton.connect("clicked()", self.curvesClicked.emit)
@@ -175,8 +172,10 @@ class TrainSection:
             self.startClicked.emit()
 
 
-def _tellPath(widget: Any, chosen: Signal, _valid: bool) -> None:
-    chosen.emit(widget.currentPath)
+def _watchPath(widget: Any, chosen: Signal) -> None:
+    widget.connect("currentPathChanged(QString)", chosen.emit)
+    # The only signal when the path is deleted.
+    widget.connect("validInputChanged(bool)", lambda valid: chosen.emit(widget.currentPath))
 
 
 def _askForFile(parent: Any, title: str, kinds: str) -> str:

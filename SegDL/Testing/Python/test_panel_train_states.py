@@ -188,3 +188,22 @@ def test_a_kill_is_told_with_its_remedy_and_the_last_lines_are_in_the_log(panel,
     assert "background" in panel.ui.trainStatusLabel.styleSheet
     host.click(panel.ui.logCollapsibleButton)
     assert "a line of a library" in panel.ui.logText.toPlainText()
+
+
+def test_a_scene_that_is_added_meanwhile_does_not_change_the_model(panel, train, tmp_path):
+    import host
+    import slicer
+
+    assert slicer.mrmlScene.WriteToMRB(str(tmp_path / "other.mrb"))
+    panel.panel.parameters.trainOutput = str(tmp_path / "mine")
+    train(PROGRESS.format(stage="checking", details={}) + "sys.stdin.readline()")
+    host.wait_for(lambda: "25" in panel.ui.trainStatusLabel.text, 30)
+    assert slicer.mrmlScene.ReadFromMRB(str(tmp_path / "other.mrb"), False)
+    assert panel.panel.parameters.trainOutput == str(tmp_path / "model"), "the other scene's choice"
+    assert panel.logic.trainer.busy
+    panel.logic.trainer.stop()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.json").write_text("{}")
+    waitForEnd(panel)
+    assert panel.panel.parameters.trainOutput == str(tmp_path / "mine")
+    assert panel.ui.trainInstallButton.visible
