@@ -17,6 +17,7 @@ from SegDLTrainingLib import checkpoint
 from SegDLTrainingLib.checkpoint import CHECKPOINT_FILE, read_tensors
 from SegDLTrainingLib.command_line import main
 from SegDLTrainingLib.fit import fit
+from SegDLTrainingLib.places import CURVE_FILE
 from SegDLTrainingLib.progress import StopRequests
 from SegDLTrainingLib.recipes import Recipe
 from SegDLTrainingLib.run import train
@@ -121,8 +122,8 @@ def test_other_starting_weights_are_refused(tmp_path, capsys):
     start = ["--start-from", str(job.output)]
     command = [*job.command()[:-1], "--output", str(tmp_path / "second")]
     with pytest.MonkeyPatch.context() as patch:
-        asked = iter([False] * 20)
-        patch.setattr(StopRequests, "asked", lambda self: next(asked, True))
+        curve = tmp_path / "second-training" / CURVE_FILE
+        patch.setattr(StopRequests, "asked", lambda self: curve.exists())
         assert main([*command, *start]) == 3
     assert main(command) == 2
     assert "the starting weights changed" in capsys.readouterr().err

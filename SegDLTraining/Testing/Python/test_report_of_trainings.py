@@ -14,6 +14,7 @@ from SegDLEngine.inference.runtime import choose_runtime
 from SegDLEngine.models.catalogue import load_model
 from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.command_line import main
+from SegDLTrainingLib.places import CURVE_FILE
 from SegDLTrainingLib.progress import StopRequests
 from SegDLTrainingLib.recipes import load_recipe
 from tiny_training import balls, smallest_recipe, write_job
@@ -61,8 +62,8 @@ def runs(tmp_path_factory) -> dict[str, Path]:
         ]
         if number == 1:
             with pytest.MonkeyPatch.context() as patch:
-                asked = iter([False] * 20)
-                patch.setattr(StopRequests, "asked", lambda self, asked=asked: next(asked, True))
+                curve = folder / "run-1-training" / CURVE_FILE
+                patch.setattr(StopRequests, "asked", lambda self, curve=curve: curve.exists())
                 assert main(arguments) == 3
         assert main(arguments) == 0
     torch.set_num_threads(before)
