@@ -2,17 +2,21 @@
 
 Compares what the header promises with what the file holds, for NIfTI, NRRD and MetaImage with the voxels in
 the same file.  Compressed data are decompressed once in pieces (0.4 s for 512x512x134), which also proves
-their checksum.  Files with detached voxels are left to SimpleITK.
+their checksum.  Files with detached voxels are left to SimpleITK.  SimpleITK also reads NaN and infinity in
+NIfTI as 0, so they are looked for here.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from SegDLEngine.errors import InputError
 
@@ -75,7 +79,16 @@ def _check_nifti(path: Path, stream: BinaryIO) -> None:
         raise _not_a(path, "NIfTI")
     if expected == 0:
         return
-    _compare(path, expected, len(head) + sum(map(len, pieces)))
+    kind, offset = _nifti_floats(bytes(head))
+    found, bad = _measured(itertools.chain([bytes(head)], pieces), kind, offset, expected)
+    _compare(path, expected, found)
+    if bad:
+        raise InputError(
+            f"'{path}' has {bad} of {(expected - offset) // kind.itemsize} values that are not finite "
+            "(NaN or infinity).",
+            hint="Replace them, for CT by -1000 HU, and try again.",
+            code="not-finite",
+        )
 
 
 def _nifti_bytes(head: bytes) -> int | None:
@@ -96,6 +109,33 @@ def _nifti_bytes(head: bytes) -> int | None:
         count = math.prod(max(size, 0) for size in sizes[1 : 1 + max(sizes[0], 0)])
         return int(offset) + math.ceil(count * bits / 8) if count else EMPTY
     return None
+
+
+def _nifti_floats(head: bytes) -> tuple[np.dtype[Any], int]:
+    """Type of the voxels if they are floats, else bytes, and where they begin."""
+    for order in "<>":
+        size = struct.unpack_from(order + "i", head)[0]
+        if size in (348, 540):
+            code = struct.unpack_from(order + "h", head, 70 if size == 348 else 12)[0]
+            offset = struct.unpack_from(
+                *((order + "f", head, 108) if size == 348 else (order + "q", head, 168))
+            )
+            return np.dtype({16: order + "f4", 64: order + "f8"}.get(code, "u1")), int(offset[0])
+    return np.dtype("u1"), 0
+
+
+def _measured(pieces: Iterable[bytes], kind: np.dtype[Any], offset: int, expected: int) -> tuple[int, int]:
+    """Bytes in all, and how many of the floats from ``offset`` on, up to ``expected``, are not finite."""
+    found = bad = 0
+    rest = b""
+    for piece in pieces:
+        if kind.kind == "f":
+            rest += piece[max(offset - found, 0) : max(expected - found, 0)]
+            whole = len(rest) // kind.itemsize * kind.itemsize
+            bad += int(np.count_nonzero(~np.isfinite(np.frombuffer(rest[:whole], kind))))
+            rest = rest[whole:]
+        found += len(piece)
+    return found, bad
 
 
 def _check_nrrd(path: Path, stream: BinaryIO) -> None:

@@ -158,6 +158,22 @@ def test_damaged_compressed_data(tmp_path, extension):
     assert_refused(path, "is damaged")
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_nifti_with_values_that_are_no_numbers(tmp_path, extension, kind, bad):
+    """ITK reads them as 0, which in a CT is water."""
+    array = np.random.default_rng(1).normal(0, 300, (50, 60, 70)).astype(kind)
+    path = tmp_path / f"ct{extension}"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path))
+    assert np.array_equal(read_image(path).array, array)
+    array[[3, 40, 49], 4, [5, 6, 69]] = bad
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path))
+    with pytest.raises(InputError, match="3 of 210000 values that are not finite") as caught:
+        read_image(path)
+    assert caught.value.code == "not-finite" and str(path) in caught.value.text
+
+
 @pytest.mark.parametrize("extension", [*FORMATS, ".dcm", ".xyz", ""])
 def test_text_and_nothing_under_an_image_name(tmp_path, extension):
     path = tmp_path / f"text{extension}"
