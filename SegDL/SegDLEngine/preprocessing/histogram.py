@@ -22,10 +22,10 @@ def histogram_equalise(
     """
     if levels < 2:
         raise ModelError(f"Step 'histogram_equalise': {levels} levels are too few.")
-    inside = case.masks[mask].array != 0 if mask is not None and mask in case.masks else None
+    inside = case.inside(mask, inputs, "histogram_equalise")
 
     def apply(image: Image) -> Image:
-        sample = image.array[inside] if inside is not None and inside.any() else image.array
+        sample = image.array if inside is None else image.array[inside]
         if sample.min() == sample.max():
             return image.with_array(np.zeros(image.array.shape, np.float32))
         counts, edges = np.histogram(sample, bins=levels)

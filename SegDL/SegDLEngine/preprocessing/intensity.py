@@ -138,9 +138,7 @@ def zscore(
     ``outside`` is what voxels outside the mask become; None treats them like those inside.  A constant image
     becomes 0 everywhere.  An empty or missing mask counts as the whole image.
     """
-    inside = case.masks[mask].array != 0 if mask is not None and mask in case.masks else None
-    if inside is not None and not inside.any():
-        inside = None
+    inside = case.inside(mask, inputs, "zscore")
 
     def apply(image: Image) -> Image:
         values = image.array.astype(np.float32)

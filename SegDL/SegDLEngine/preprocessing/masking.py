@@ -22,19 +22,14 @@ def mask_outside(
     Without such a mask, or where it is empty, everything stays, with a warning.  The type changes to float32
     only where it cannot hold the value.
     """
-    found = case.masks.get(mask)
-    if found is None or not found.array.any():
-        reason = "is missing" if found is None else "is empty"
+    inside = case.inside(mask, inputs, "mask_outside")
+    if inside is None:
+        reason = "is empty" if mask in case.masks else "is missing"
         case.reporter.warning("empty-mask", f"The mask '{mask}' {reason}; nothing is masked.")
         return case
-    outside = found.array == 0
+    outside = ~inside
 
     def apply(name: str, image: Image) -> Image:
-        if not image.grid.matches(found.grid):
-            raise ModelError(
-                f"Step 'mask_outside': '{name}' is not on the grid of the mask '{mask}'.",
-                hint="Put 'canonical' or 'to_reference' before it in the model card.",
-            )
         return image.with_array(_filled(image.array, outside, value_for(value, name)))
 
     chosen = set(inputs) if inputs else set(case.images)

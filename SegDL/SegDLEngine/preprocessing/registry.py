@@ -70,6 +70,22 @@ class PreparedCase:
             {name: function(image) if name in chosen else image for name, image in self.images.items()}
         )
 
+    def inside(self, mask: str | None, inputs: Sequence[str] | None, step: str) -> np.ndarray | None:
+        """bool (k, j, i): where the mask of this name is; None if there is none or it is empty.
+
+        Raises ModelError, for the step, unless the inputs (all by default) lie on the mask's grid.
+        """
+        found = None if mask is None else self.masks.get(mask)
+        if found is None or not found.array.any():
+            return None
+        for name in inputs or self.images:
+            if name in self.images and not self.images[name].grid.matches(found.grid):
+                raise ModelError(
+                    f"Step '{step}': '{name}' is not on the grid of the mask '{mask}'.",
+                    hint="Put 'canonical' or 'to_reference' before it in the model card.",
+                )
+        return found.array != 0
+
     def with_mask(self, name: str, mask: Image) -> PreparedCase:
         return replace(self, masks={**self.masks, name: mask})
 

@@ -233,3 +233,13 @@ def test_canonical_and_back_on_a_real_tumour():
     assert moved.labels.array.sum() * moved.grid.voxel_ml == pytest.approx(
         tumour.array.sum() * ct.grid.voxel_ml, rel=0.02
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [("zscore", {}), ("histogram_equalise", {}), ("mask_outside", {"value": 0})],
+)
+def test_a_mask_on_another_grid_than_an_input_is_a_fault_of_the_card(full_case, name, constants):
+    """The PET of the case has its own grid, the mask lies on that of the CT."""
+    with pytest.raises(ModelError, match=f"Step '{name}': .*'PET'.* not on the grid of the mask 'body'"):
+        known_steps()[name](full_case, mask="body", inputs=["PET"], **constants)

@@ -273,7 +273,7 @@ def test_sigterm_ends_cleanly(own_worker, tmp_path):
     worker.events("slow", until=("progress",))
     worker.process.send_signal(signal.SIGTERM)
     assert worker.last("slow")["code"] == "cancelled"
-    assert worker.process.wait(timeout=10) == 0
+    assert worker.process.wait(timeout=30) == 0
 
 
 @pytest.mark.parametrize("ct", ["slow.nrrd", "deaf.nrrd"])
