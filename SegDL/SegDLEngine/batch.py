@@ -22,6 +22,7 @@ from SegDLEngine.batch_cases import Case
 from SegDLEngine.claims import Claims
 from SegDLEngine.errors import Cancelled, InputError, SegDLError
 from SegDLEngine.images.reading import existing_source
+from SegDLEngine.images.writing import replacing
 from SegDLEngine.models.catalogue import Model
 from SegDLEngine.options import SegmentOptions
 from SegDLEngine.protocol import Event, Reporter, encode
@@ -52,8 +53,8 @@ def run_batch(
     """Work through the cases together with any other process on the same folder; their records in order.
 
     Process ``rank`` of ``ranks`` begins at its own share of the table, then helps with what is left, and
-    returns when every case is done or has failed.  Raises Cancelled, and InputError for a folder that cannot
-    be written.
+    returns when every case is done or has failed.  Raises Cancelled, and InputError for a folder or summary
+    that cannot be written.
     """
     try:
         plan.folder.mkdir(exist_ok=True)
@@ -134,7 +135,8 @@ def _run_case(plan: BatchPlan, case: Case, fingerprint: str, reporter: _CaseRepo
             text = str(error) if isinstance(error, SegDLError) else f"{type(error).__name__}: {error}"
             record.update(status="failed", error=" ".join(text.split()))
     record["seconds"] = round(time.monotonic() - started, 3)
-    _replace_text(folder / CASE_FILE, encode(record) + "\n")
+    with replacing(folder / CASE_FILE) as partial:
+        partial.write_text(encode(record) + "\n", encoding="utf-8")
 
 
 def _evaluate(plan: BatchPlan, case: Case, reporter: Reporter) -> list[dict[str, Any]] | None:
@@ -213,12 +215,6 @@ def _read_record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("schema") == CASE_SCHEMA else None
 
 
-def _replace_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def _summarise(plan: BatchPlan, cases: Sequence[Case]) -> list[dict[str, Any]]:
     """Write ``summary.csv`` from the records of all processes and return the records."""
     records = []
@@ -227,12 +223,13 @@ def _summarise(plan: BatchPlan, cases: Sequence[Case]) -> list[dict[str, Any]]:
         records.append(record or {"case": case.name, "status": "missing", "error": "There is no record."})
     rows = [_summary_row(plan, record) for record in records]
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
-    partial = plan.folder / f".{SUMMARY_FILE}.{os.getpid()}"
-    with partial.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        replacing(plan.folder / SUMMARY_FILE) as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.DictWriter(stream, [*columns, "error"])
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, plan.folder / SUMMARY_FILE)
     return records
 
 

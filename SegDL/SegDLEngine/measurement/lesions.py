@@ -22,6 +22,7 @@ from SegDLEngine.errors import InputError
 from SegDLEngine.images.cropping import occupied
 from SegDLEngine.images.grid import Grid
 from SegDLEngine.images.image import Image
+from SegDLEngine.images.writing import replacing
 
 COLUMNS = (
     "label",
@@ -207,18 +208,8 @@ def write_lesions(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str
     writers = {".json": _write_json, ".csv": _write_csv}
     if target.suffix.lower() not in writers:
         raise InputError(f"A lesion table cannot be written as '{target.name}'.", hint="Use .json or .csv.")
-    staged = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with staged.open("w", encoding="utf-8", newline="") as stream:
-            writers[target.suffix.lower()](rows, stream)
-        os.replace(staged, target)
-    except OSError as error:
-        raise InputError(
-            f"The lesion table '{target}' cannot be written: {error.strerror or error}.",
-            hint="Choose another folder.",
-        ) from error
-    finally:
-        staged.unlink(missing_ok=True)
+    with replacing(target) as staged, staged.open("w", encoding="utf-8", newline="") as stream:
+        writers[target.suffix.lower()](rows, stream)
 
 
 def _write_json(rows: Sequence[Mapping[str, Any]], stream: Any) -> None:

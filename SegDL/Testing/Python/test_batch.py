@@ -184,6 +184,18 @@ def test_a_table_from_a_spreadsheet_is_read(tmp_path, text):
     assert read_cases(path, CARD["inputs"]) == [Case("a", {"CT": str(tmp_path / "sub" / "a.nrrd")})]
 
 
+def test_a_summary_that_cannot_be_written_is_named(model, tmp_path, capsys):
+    """As where a spreadsheet keeps the older one open."""
+    write_tiny_ct(tmp_path / "a.nrrd")
+    table = write_table(tmp_path / "cases.csv", ["case,CT", "a,a.nrrd"])
+    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
+    assert batch(model, table, tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert "summary.csv' is a folder" in told and "unexpected" not in told
+    assert record(tmp_path / "out", "a")["status"] == "done"
+    assert not list((tmp_path / "out").glob(".*summary*"))
+
+
 def test_wrong_folders_and_options_are_usage_errors(model, table, tmp_path, capsys):
     assert batch(model, table, tmp_path / "none" / "none") == 2
     assert batch(model, tmp_path / "none.csv", tmp_path / "out") == 2
