@@ -79,27 +79,27 @@ def change_intensity(cube: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_inside(cube: np.ndarray, rng: np.random.Generator, another: float = 0.95) -> np.ndarray:
-    """Replace up to five blocks, a sixth to a third of the cube's sides, by noise."""
+    """Replace up to five blocks, a sixth to a third of the cube's sides, by noise; now and then none."""
     result = cube.copy()
-    for block in _blocks(cube.shape, (1 / 6, 1 / 3), rng, another):
+    for block in _blocks(cube.shape, (1 / 6, 1 / 3), rng, another, least=0):
         result[block] = rng.random(result[block].shape, dtype=np.float32)
     return result
 
 
 def paint_outside(cube: np.ndarray, rng: np.random.Generator, another: float = 0.95) -> np.ndarray:
-    """Replace all by noise but up to five blocks, about half as long as the cube."""
+    """Replace all by noise but one to five blocks, about half as long as the cube."""
     result = rng.random(cube.shape, dtype=np.float32)
-    for block in _blocks(cube.shape, (3 / 7, 4 / 7), rng, another):
+    for block in _blocks(cube.shape, (3 / 7, 4 / 7), rng, another, least=1):
         result[block] = cube[block]
     return result
 
 
 def _blocks(
-    shape: tuple[int, ...], share: tuple[float, float], rng: np.random.Generator, another: float
+    shape: tuple[int, ...], share: tuple[float, float], rng: np.random.Generator, another: float, least: int
 ) -> list[tuple[slice, ...]]:
-    """One block, and with the chance ``another`` each time one more."""
+    """``least`` blocks, and with the chance ``another`` each time one more."""
     blocks: list[tuple[slice, ...]] = []
-    while len(blocks) < LARGEST_PAINTED and (not blocks or rng.random() < another):
+    while len(blocks) < LARGEST_PAINTED and (len(blocks) < least or rng.random() < another):
         sides = [max(int(length * rng.uniform(*share)), 1) for length in shape]
         starts = [int(rng.integers(length - side + 1)) for length, side in zip(shape, sides, strict=True)]
         blocks.append(tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True)))

@@ -58,6 +58,17 @@ def test_in_painting_keeps_the_outside_and_out_painting_some_inside():
         assert 0.05 < outside.mean() < 0.95
 
 
+def test_blocks_are_as_many_as_the_chance_of_another_says_and_as_large_as_published():
+    """In-painting begins with the chance too, out-painting always leaves a block."""
+    cube = np.full((42, 42, 42), 2.0, np.float32)
+    never, always = np.random.default_rng(0), np.random.default_rng(1)
+    assert np.array_equal(paint_inside(cube, never, another=0.0), cube)
+    shares = [(paint_outside(cube, never, another=0.0) == 2).mean() for _ in range(50)]
+    assert 18**3 <= min(shares) * 42**3 and max(shares) * 42**3 <= 24**3
+    painted = [(paint_inside(cube, always, another=1.0) != 2).mean() for _ in range(50)]
+    assert 7**3 <= min(painted) * 42**3 and max(painted) * 42**3 <= 5 * 14**3
+
+
 def test_a_cube_is_painted_inside_or_outside_but_never_both(monkeypatch):
     called = []
     module = "SegDLTrainingLib.restoration.distortions."
