@@ -329,5 +329,9 @@ class _Fit:
 
 
 def _summary(row: Mapping[str, Any]) -> str:
-    dice = f", validation Dice {row['validation_dice']:.4f}" if "validation_dice" in row else ""
-    return f"epoch {row['epoch'] + 1}: loss {row['loss']:.4f}{dice}, {row['seconds']:.0f} s"
+    judged = ""
+    if "validation_dice" in row:
+        judged = f", validation Dice {row['validation_dice']:.4f}"
+    elif "validation_loss" in row:
+        judged = f", validation loss {row['validation_loss']:.4f}"
+    return f"epoch {row['epoch'] + 1}: loss {row['loss']:.4f}{judged}, {row['seconds']:.0f} s"

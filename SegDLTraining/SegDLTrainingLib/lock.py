@@ -19,7 +19,8 @@ _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 def alone(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process; the system frees it however the process ends.
 
-    Raises SegDLError if another process holds it.  Where a file system knows no locks nothing is held.
+    A folder that is still empty in the end is removed.  Raises SegDLError if another process holds it.  Where
+    a file system knows no locks nothing is held.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK_FILE, "ab") as stream:
@@ -32,7 +33,14 @@ def alone(folder: Path) -> Iterator[None]:
                     hint="Wait for its end or stop it, or choose another output.",
                     code="busy",
                 ) from error
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+                # Nothing came of it.  Windows removes no open file.
+                with contextlib.suppress(OSError):
+                    (folder / LOCK_FILE).unlink()
+                    folder.rmdir()
 
 
 def _lock(stream: IO[bytes]) -> None:

@@ -46,11 +46,11 @@ def train(
     """
     output = Path(output)
     with workplace(output, reporter, **options) as place:
+        first = Start.of(start_from) if start_from else None
+        initial = initial_weights(recipe, first, place.reporter) if first else None
         cases = place.cases(recipe)
         test = place.test_cases(recipe)
-        first = Start.of(start_from) if start_from else None
         started = time.perf_counter()
-        initial = initial_weights(recipe, first, place.reporter) if first else None
         if initial is not None:
             initial = with_own_statistics(
                 recipe, initial, cases["training"], place.machine.device, place.reporter

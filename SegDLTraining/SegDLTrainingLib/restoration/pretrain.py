@@ -40,9 +40,9 @@ def pretrain(
             f"Weights cannot be written as '{output.name}'.", hint="Use the extension .safetensors."
         )
     with workplace(output, reporter, **options) as place:
-        cases = place.cases(recipe)
         first = Start.of(start_from) if start_from else None
         initial = initial_weights(recipe, first, place.reporter) if first else None
+        cases = place.cases(recipe)
         identity = Identity.of(recipe, cases, origin=first.origin if first else None)
         result = fit(
             recipe, cases["training"], cases["validation"], place.folder, place.reporter, place.machine,

@@ -15,6 +15,7 @@ from SegDLTrainingLib.fit import fit
 from SegDLTrainingLib.package import export_package
 from SegDLTrainingLib.places import CURVE_FILE, HISTORY_FILE
 from SegDLTrainingLib.recipes import licence_text
+from SegDLTrainingLib.stages import STAGES_FOLDER
 from tiny_training import bright_ball, tiny_recipe
 
 
@@ -49,7 +50,7 @@ def test_training_reports_its_progress_and_keeps_curve_and_weights(trained):
     assert json.loads((folder / HISTORY_FILE).read_text())[-1] == result.history[-1]
     kept = f"kept-{12 * (result.kept['epoch'] + 1):08d}.safetensors"
     names = {path.name for path in folder.iterdir()}
-    assert names == {CHECKPOINT_FILE, CURVE_FILE, HISTORY_FILE, kept}
+    assert names == {CHECKPOINT_FILE, CURVE_FILE, HISTORY_FILE, kept, STAGES_FOLDER}
     rows = list(csv.DictReader((folder / CURVE_FILE).open()))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in result.history]
 
