@@ -100,10 +100,10 @@ class PatchSampler:
 
 
 def _points(volume: PreparedVolume, value: int, seed: int) -> np.ndarray:
-    """Up to POINTS_PER_LABEL voxels (k, j, i) of a label."""
+    """Up to POINTS_PER_LABEL voxels (k, j, i) of a label; 12 KB for each case and label stay in memory."""
     where = np.flatnonzero(np.asarray(volume.labels).reshape(-1) == value)
     if len(where) > POINTS_PER_LABEL:
         where = np.random.default_rng([seed, value, len(where)]).choice(
             where, POINTS_PER_LABEL, replace=False
         )
-    return np.stack(np.unravel_index(np.sort(where), volume.shape), axis=1)
+    return np.stack(np.unravel_index(np.sort(where), volume.shape), axis=1).astype(np.uint16)
