@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Write = Callable[[], object]
 
+# Names that Slicer gives to segments and to the values of an imported labelmap.
+_UNNAMED = re.compile(r"(segment|label)[_ ]?\d*", re.IGNORECASE)
 _NOWHERE = Grid((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
@@ -67,6 +69,10 @@ def findCases(card: ModelCard) -> SceneCases:
             found.leftOut.append(f"{error.text} {error.hint}".strip())
             continue
         found.cases.append(case)
+        for identifier, label in case.segments:
+            name = node.GetSegmentation().GetSegment(identifier).GetName()
+            if _UNNAMED.fullmatch(name):
+                found.notes.append(f"'{node.GetName()}': '{name}' is taken for '{label['name']}'.")
         if node.GetAttribute("SegDL.Model"):
             found.notes.append(f"'{node.GetName()}' is a result of a model: train on it only when corrected.")
     if not found.cases:
@@ -112,7 +118,11 @@ def _caseOf(segmentation, card: ModelCard, taken: set[str]) -> SceneCase:
 
 
 def _matchingSegments(segmentation, card: ModelCard) -> list[tuple[str, dict[str, Any]]]:
-    """Segments that are labels of the card, by codes or names, as training reads them from a file."""
+    """Segments that are labels of the card, by codes or names, as training reads them from a file.
+
+    Files of cases hold what is to be learnt, a scene other segmentations too: a single segment without codes
+    is taken for the label only under a name that nobody gave it.
+    """
     from SegDLEngine.images.segmentation_file import parse_terminology
 
     makeImportable()
@@ -127,7 +137,8 @@ def _matchingSegments(segmentation, card: ModelCard) -> list[tuple[str, dict[str
         mask = SegmentMask(segment.GetName(), nothing, _NOWHERE, coded)
         segments[mask] = content.GetNthSegmentID(index)
     labels = {int(label["value"]): dict(label) for label in card.labels}
-    chosen = choose_segments(list(segments), card, None)
+    unnamed = all(_UNNAMED.fullmatch(mask.name) for mask in segments)
+    chosen = choose_segments(list(segments), card, None, any_name=unnamed)
     if not chosen:
         wanted = ", ".join(str(label["name"]) for label in card.labels)
         raise InputError(

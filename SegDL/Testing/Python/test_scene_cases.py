@@ -141,6 +141,17 @@ def test_segments_are_found_by_name_too_and_others_are_left_out_by_name(scene):
     assert any("'orphan' has no source volume" in text for text in found.leftOut)
 
 
+def test_other_organs_are_no_tumours_but_a_segment_without_a_name_is_one(scene):
+    from SegDLLib.training.scene_cases import findCases
+
+    addSegmentation(addVolume("CT a"), "organ", coded="", segmentName="lung")
+    addSegmentation(addVolume("CT b"), "drawn", coded="", segmentName="Segment_1")
+    found = findCases(card())
+    assert [case.segmentation.GetName() for case in found.cases] == ["drawn"]
+    assert found.notes == ["'drawn': 'Segment_1' is taken for 'Tumour'."]
+    assert "'organ' has no segment of 'tiny-tumor': Tumour" in found.leftOut[0]
+
+
 def test_an_empty_scene_and_other_modalities_are_refused(scene):
     from SegDLEngine.errors import InputError
     from SegDLLib.training.scene_cases import findCases

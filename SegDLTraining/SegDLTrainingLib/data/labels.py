@@ -148,12 +148,16 @@ def _from_segments(
 
 
 def choose_segments(
-    segments: Sequence[SegmentMask], card: ModelCard, label_map: Mapping[str, int] | None
+    segments: Sequence[SegmentMask],
+    card: ModelCard,
+    label_map: Mapping[str, int] | None,
+    *,
+    any_name: bool = True,
 ) -> list[tuple[SegmentMask, int]]:
     """The segments that are labels of the card, with the label's value.
 
-    By ``label_map`` where given; else by terminology codes, else by name.  The single segment of a file
-    without codes is the label of a card that has a single one.
+    By ``label_map`` where given; else by terminology codes, else by name.  With ``any_name`` the single
+    segment of a file without codes is the label of a card that has a single one.
     """
     values = {int(label["value"]) for label in card.labels}
     chosen = []
@@ -164,7 +168,7 @@ def choose_segments(
             value = _label_of(segment, card)
         if value in values:
             chosen.append((segment, value))
-    alone = len(segments) == len(values) == 1
+    alone = any_name and len(segments) == len(values) == 1
     if not chosen and label_map is None and alone and _uncoded(segments[0].terminology):
         return [(segments[0], values.pop())]
     return chosen
