@@ -78,10 +78,11 @@ def cross_validate(
     """
     from SegDLTrainingLib.processes import joined
     from SegDLTrainingLib.run import train
-    from SegDLTrainingLib.workplace import device_of
+    from SegDLTrainingLib.workplace import device_of, refuse_unusable
 
     output, started = Path(output), time.time()
     folds = folds_of(recipe)
+    refuse_unusable(output / ENSEMBLE_FOLDER)
     rows = _finished_rows(output, folds)
     unfinished = len(rows) < len(folds)
     place = Path(cache) if cache else output / "cache"

@@ -44,6 +44,18 @@ def test_an_output_that_cannot_become_a_package_is_refused_at_once(job, tmp_path
     assert sorted(os.listdir(tmp_path)) == ["a-file", "full"]
 
 
+@pytest.mark.parametrize(
+    ("output", "expected"), [("full", "ensemble is not a model package"), ("a-file", "Not a directory")]
+)
+def test_folds_whose_ensemble_could_not_be_written_are_not_trained(job, tmp_path, capsys, output, expected):
+    (tmp_path / "full" / "ensemble").mkdir(parents=True)
+    (tmp_path / "full" / "ensemble" / "thesis.txt").write_text("mine")
+    (tmp_path / "a-file").write_text("mine")
+    arguments = ["cross-validate", "--recipe", str(job[0]), "--data", str(job[1]), "--folds", "2"]
+    assert expected in refused(capsys, *arguments, "--output", str(tmp_path / output))
+    assert os.listdir(tmp_path / "full") == ["ensemble"]
+
+
 @pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="the system lets this user write everywhere")
 def test_a_folder_without_permission_to_write_is_refused_at_once(job, tmp_path, capsys):
     (tmp_path / "closed").mkdir(mode=0o500)
