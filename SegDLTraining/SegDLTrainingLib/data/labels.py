@@ -74,7 +74,10 @@ def on_grid(labels: Image, grid: Grid, what: str, tell: Warn) -> np.ndarray:
             hint="Check origin and direction.",
             code="geometry",
         )
-    if not same_box or not np.allclose(sorted(labels.grid.spacing), sorted(grid.spacing), rtol=1e-3):
+    whole = np.isclose(before, after, rtol=1e-3) and _same_points(labels.grid, grid)
+    if not whole and (
+        not same_box or not np.allclose(sorted(labels.grid.spacing), sorted(grid.spacing), rtol=1e-3)
+    ):
         tell(
             "label-grid",
             f"'{what}' ({_text(labels.grid)}) is resampled to the grid of its image ({_text(grid)}): "
@@ -235,6 +238,14 @@ def _same_box(one: Grid, other: Grid) -> bool:
     """True if both cover the same box, in whatever order of axes."""
     apart = np.linalg.norm(one.corners()[:, None] - other.corners()[None], axis=2)
     return bool(apart.min(axis=1).max() <= SAME_GRID * min(*one.spacing, *other.spacing))
+
+
+def _same_points(one: Grid, other: Grid) -> bool:
+    """True if the voxels of both coincide where they overlap, as in a segmentation cut to its extent."""
+    corner = one.to_physical(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]))
+    index = other.to_index(corner)
+    alike = bool(np.isclose(one.voxel_ml, other.voxel_ml, rtol=1e-3))
+    return alike and bool(np.abs(index - np.rint(index)).max() <= SAME_GRID)
 
 
 def _labels_text(card: ModelCard) -> str:

@@ -68,6 +68,18 @@ def test_the_same_voxels_in_another_order_are_no_other_grid(tmp_path):
     assert np.array_equal(labels_of(path, warnings=warnings), box_labels().array) and warnings == []
 
 
+def test_labels_cut_to_their_extent_are_not_resampled(tmp_path):
+    part = GRID.crop((2, 1, 2), (8, 7, 5))
+    warnings: list[str] = []
+    path = put(Image(box_labels().array[2:7, 1:8, 2:10], part), tmp_path, "part.nrrd")
+    assert np.array_equal(labels_of(path, warnings=warnings), box_labels().array) and warnings == []
+    half = put(
+        Image(box_labels().array[2:7, 1:8, 2:10], GRID.crop((9, 1, 2), (8, 7, 5))), tmp_path, "out.nrrd"
+    )
+    labels_of(half, warnings=warnings)
+    assert warnings == ["label-grid"], "a part lies outside of the image"
+
+
 def test_lost_headers_and_far_labels_are_refused(tmp_path):
     lost = put(Image(box_labels().array, Grid(GRID.size)), tmp_path, "lost.nrrd")
     with pytest.raises(InputError, match=r"has the size of its image but lies [\d.]+ mm off"):
