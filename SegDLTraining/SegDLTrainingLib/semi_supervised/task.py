@@ -21,6 +21,7 @@ from SegDLTrainingLib.semi_supervised.mean_teacher import (
     ramp_up,
     semi_supervised_loss,
 )
+from SegDLTrainingLib.semi_supervised.norms import keep_apart
 from SegDLTrainingLib.semi_supervised.settings import SemiSupervisedSettings
 from SegDLTrainingLib.targets import probabilities
 from SegDLTrainingLib.task import Follower, Part, Setting
@@ -31,9 +32,10 @@ _PSEUDO, _QUERY, _STUDENT_NOISE, _TEACHER_NOISE, _PSEUDO_NOISE = range(3, 8)
 class SemiSupervised:
     """Each row of a batch is a labelled patch, one with a pseudo-label and one without any label.
 
-    The student sees all three in one pass.  The loss is that of the recipe for the labelled patches, the same
-    weighted by similarity for the pseudo-labelled ones, and the squared difference from the teacher's
-    probabilities for the others, of which student and teacher see copies with noise of their own.
+    The student sees all three in one pass, each kind normalised by itself.  The loss is the recipe's for
+    the labelled patches, the same weighted by similarity for the pseudo-labelled ones, and the squared
+    difference from the teacher's probabilities for the others, of which student and teacher see copies with
+    noise of their own.
     """
 
     def __init__(self, material: PseudoLabelled, setting: Setting):
@@ -59,6 +61,7 @@ class SemiSupervised:
         teacher = MeanTeacher(setting.network, self._constants.teacher_decay)
         self.average: Follower = teacher
         self._teacher: Network = teacher.network
+        keep_apart(setting.network, groups=3)
         self.kept: Network = teacher.network if self._constants.result == "teacher" else setting.network
 
     def part(self, number: int, rows: Sequence[int]) -> Part:

@@ -132,6 +132,20 @@ def test_semi_supervised_training_continues_exactly(tmp_path, result):
     )
 
 
+def test_patches_without_labels_do_not_change_how_labelled_ones_are_normalised(tmp_path):
+    """With weights of 0 for all else the student is that of a training with the labels alone."""
+    recipe = tiny_recipe(pseudo_weight=0.0, consistency_weight=0.0, result="student")
+    task = functools.partial(SemiSupervised, labelled_patches(tmp_path, recipe))
+    cases = (balls(2), balls(1))
+    mixed = fit(recipe, *cases, tmp_path / "mixed", Reporter(), None, start_weights(), make_task=task)
+    alone = copy.deepcopy(recipe.data)
+    del alone["semi_supervised"], alone["task"]
+    alone["training"]["weight_average"] = 0.0
+    labels = fit(Recipe(alone), *cases, tmp_path / "labels", Reporter(), None, start_weights())
+    for name, value in labels.state.items():
+        torch.testing.assert_close(mixed.state[name], value, rtol=1e-4, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def coarse_model(tmp_path_factory) -> Path:
     """A 3D network that finds what is bright."""
