@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         other = load_model(arguments.other)
         result = compare_networks(network, _fitting(other, images), images, reporter, sampling)
         axes = (model.id, other.id)
+        if model.id == other.id:  # packages of one recipe have one id
+            axes = (Path(arguments.model).name, Path(arguments.other).name)
         draw = partial(draw_heat_map, title="Likeness of layers (SVCCA)", axes=axes)
     else:
         final = {name: tensor.clone() for name, tensor in network.state_dict().items()}
