@@ -36,7 +36,7 @@ def write_package(
     """Write the package ``folder``, verified, and return what ``package.verify`` reports.
 
     ``states``: the weights of one network, or of each fold of an ensemble, by tensor name; ``card``: the
-    model card, whose ``weights`` are replaced.  Floating-point weights are stored in half precision, which
+    model card, whose ``weights`` are replaced.  Floating-point kernels are stored in half precision, which
     halves the package; the engine widens them when it loads.  The licence is a file to copy or its text.
     The folder appears, or replaces an older package, as a whole or not at all.  Raises ModelError when card
     and weights do not fit, InputError when the folder holds something else or cannot be written.
@@ -105,8 +105,12 @@ def _write_folds(states: Sequence[Mapping[str, torch.Tensor]], folder: Path) -> 
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
-    """Half precision, unless a number is too large for it, as the variance of a batch norm can be."""
-    if not tensor.is_floating_point() or tensor.numel() == 0:
+    """Half precision for kernels, unless a number is too large for it.
+
+    What has one number a channel (biases, the mean and variance of a batch norm) is small, and half precision
+    is too coarse for it: the variance of a channel that hardly varies would become 0.
+    """
+    if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.numel() == 0:
         return tensor
     return tensor.half() if float(tensor.detach().abs().max()) <= _LARGEST_HALF else tensor
 

@@ -125,6 +125,20 @@ def test_numbers_too_large_for_half_precision_stay_as_they_are(tmp_path):
     assert float(load_model(tmp_path / "model").build().state_dict()[name].max()) == 1e6
 
 
+def test_what_a_norm_divides_by_and_subtracts_is_kept_exactly(tmp_path):
+    """Half precision would make the variance of a channel that hardly varies 0, and its mean too coarse."""
+    card = tiny_card()
+    card["network"]["options"]["normalisation"] = "batch"
+    state = build_network(card["network"]["name"], card["network"]["options"]).state_dict()
+    variances = {name: value * 0 + 1e-9 for name, value in state.items() if name.endswith("running_var")}
+    means = {name: value * 0 + 1.23456789 for name, value in state.items() if name.endswith("running_mean")}
+    assert variances and means
+    state |= variances | means
+    write_package([state], card, tmp_path / "model", licence_text=LICENCE)
+    loaded = load_model(tmp_path / "model").build().state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in {**variances, **means}.items())
+
+
 @pytest.mark.parametrize(
     "weights",
     [
