@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,9 +26,11 @@ class Segmenter:
         self._job: Any = None
 
     def __del__(self) -> None:
-        # A logic that a script made for one call leaves no process behind.
-        with contextlib.suppress(Exception):
-            self.shutdown()
+        # A logic that a script made for one call leaves no process behind.  When Python itself ends, the
+        # application's end has stopped the process already, and Qt's objects are no longer there.
+        if not sys.is_finalizing():
+            with contextlib.suppress(Exception):
+                self.shutdown()
 
     @property
     def busy(self) -> bool:

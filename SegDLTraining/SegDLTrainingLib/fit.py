@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from SegDLEngine.errors import Cancelled
+from SegDLEngine.errors import Cancelled, SegDLError
 from SegDLEngine.networks.registry import build_network
 from SegDLEngine.protocol import Reporter
 
@@ -289,6 +289,7 @@ class _Fit:
 
     def _end_epoch(self, row: dict[str, Any]) -> None:
         position, phase = self._position, self._phase
+        self._check_weights(row)
         position.history.append(row)
         metric = phase.settings.get("monitor", "validation_dice")
         best = values([position.kept], metric)
@@ -312,6 +313,17 @@ class _Fit:
         if self._curves is not None:
             self._curves.write(position.history)
         self._reporter.emit("log", text=_summary(row), row=row)
+
+    def _check_weights(self, row: Mapping[str, Any]) -> None:
+        """The loss of a step says nothing of the weights that the step leaves."""
+        state = self._phase.task.kept.state_dict()
+        if all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+            return
+        raise SegDLError(
+            f"The weights are no longer numbers after epoch {row['epoch'] + 1}.",
+            hint="Lower the learning rate or clip the gradient. The last checkpoint is kept.",
+            code="not_a_number",
+        )
 
     def _save(self) -> None:
         """Write the checkpoint, then remove kept weights that it no longer names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ class Trainer:
         self._task: Any = None
 
     def __del__(self) -> None:
-        # A logic that a script made for one call leaves no process behind.
-        with contextlib.suppress(Exception):
-            self.shutdown()
+        # A logic that a script made for one call leaves no process behind.  When Python itself ends, the
+        # application's end has stopped the process already, and Qt's objects are no longer there.
+        if not sys.is_finalizing():
+            with contextlib.suppress(Exception):
+                self.shutdown()
 
     @property
     def busy(self) -> bool:

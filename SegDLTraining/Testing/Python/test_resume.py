@@ -144,6 +144,20 @@ def test_a_loss_that_is_no_number_names_the_case_and_keeps_the_last_checkpoint(u
     check_equal(uninterrupted, whole(smallest_recipe(), tmp_path))
 
 
+def test_weights_that_are_no_numbers_are_not_kept(tmp_path):
+    """The loss of the only step is sound, what the step leaves is not."""
+    diverging = smallest_recipe(
+        loss={"name": "sum", "terms": [{"name": "dice", "weight": 1e6}]},
+        schedule={"name": "constant", "start": 1e38},
+        training={"epochs": 1, "steps_per_epoch": 1, "weight_average": 0.0, "gradient_clip": None},
+        optimiser={"name": "sgd", "momentum": 0.0},
+    )
+    with pytest.raises(SegDLError, match=r"weights are no longer numbers after epoch 1.*") as caught:
+        whole(diverging, tmp_path)
+    assert caught.value.code == "not_a_number" and "learning rate" in caught.value.hint
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
 def test_a_broken_checkpoint_is_named(tmp_path):
     with pytest.raises(Cancelled):
         fit(smallest_recipe(), balls(), balls(2), tmp_path, stopping_after(1))
