@@ -71,25 +71,33 @@ class Model:
             yield self.build(fold)
 
 
-def list_models(problem: Callable[[Path, ModelError], None] | None = None) -> list[Model]:
+Problem = Callable[[Path, ModelError], None]
+
+
+def list_models(problem: Problem | None = None) -> list[Model]:
     """All models, by id; a model that the user installed hides the shipped one of the same id.
 
     A broken package does not hide the others: it is left out and told to ``problem``.
     """
-    models: dict[str, Model] = {}
-    for root in (SHIPPED_FOLDER, package.user_models_folder()):
-        for card_path in sorted(root.glob(f"*/{CARD_FILE}")):
-            folder = card_path.parent
-            if folder.name.startswith("."):
-                continue
-            try:
-                model = Model(package.read_card(folder), folder)
-            except ModelError as error:
-                if problem is not None:
-                    problem(folder, error)
-                continue
-            models[model.id] = model
+    models = {**_models_in(SHIPPED_FOLDER, problem), **_models_in(package.user_models_folder(), problem)}
     return [models[name] for name in sorted(models)]
+
+
+def _models_in(root: Path, problem: Problem | None) -> dict[str, Model]:
+    """The models in a folder of packages by their ids."""
+    models: dict[str, Model] = {}
+    for card_path in sorted(root.glob(f"*/{CARD_FILE}")):
+        folder = card_path.parent
+        if folder.name.startswith("."):
+            continue
+        try:
+            model = Model(package.read_card(folder), folder)
+        except ModelError as error:
+            if problem is not None:
+                problem(folder, error)
+            continue
+        models[model.id] = model
+    return models
 
 
 def load_model(model: str | Path | Model, *, need_weights: bool = True) -> Model:
@@ -105,19 +113,25 @@ def load_model(model: str | Path | Model, *, need_weights: bool = True) -> Model
 
 
 def _find(name: str | Path) -> Model:
+    name = str(name)
     problems: dict[str, ModelError] = {}
-    models = list_models(lambda folder, error: problems.update({folder.name: error}))
-    for model in models:
-        if model.id == name:
-            return model
-    if str(name) in problems:
-        raise problems[str(name)]
+    own = _models_in(
+        package.user_models_folder(), lambda folder, error: problems.update({folder.name: error})
+    )
+    if name in own:
+        return own[name]
+    # A shipped model lies in a folder of its id: no other card need be read.
+    for card_path in SHIPPED_FOLDER.glob(f"*/{CARD_FILE}"):
+        if card_path.parent.name == name:
+            return Model(package.read_card(card_path.parent), card_path.parent)
+    if name in problems:
+        raise problems[name]
     path = Path(name)
     if path.name == CARD_FILE:
         path = path.parent
     if path.exists():
         return Model(package.read_card(path), path.resolve())
-    known = ", ".join(model.id for model in models) or "none"
+    known = ", ".join(model.id for model in list_models()) or "none"
     raise ModelError(
         f"There is no model '{name}'.",
         hint=f"Known models: {known}; or give a package folder or zip.",
