@@ -65,11 +65,11 @@ class SegDLTrainingLogic(ScriptedLoadableModuleLogic):
         """Train after a recipe (a name or a file) and return the folder of the model package.
 
         ``data``: folder or manifest; ``scene=True``: the segmentations of the open scene.  A training that
-        was stopped goes on where it was.  Further: ``device``, ``epochs``, ``arguments`` (of
-        ``segdl-train fit``), ``blocking`` (True), ``onProgress(fraction, stage, secondsLeft, event)``,
-        ``onFinished(folder)``, ``onError(error)``.  With ``blocking=False`` returns the running job.  The
-        curve appears in the scene as a table with charts.  Raises SegDLEngine.errors.SegDLError; never shows
-        a dialog.
+        was stopped goes on where it was.  Further: ``startFrom`` (a model's id, a package or a file of
+        weights), ``device``, ``epochs``, ``arguments`` (of ``segdl-train fit``), ``blocking`` (True),
+        ``onProgress(fraction, stage, secondsLeft, event)``, ``onFinished(folder)``, ``onError(error)``.  With
+        ``blocking=False`` returns the running job.  The curve appears in the scene as a table with charts.
+        Raises SegDLEngine.errors.SegDLError; never shows a dialog.
         """
         return self.trainer.train(recipe, output, data, **options)
 

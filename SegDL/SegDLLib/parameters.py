@@ -54,7 +54,8 @@ class Parameters:
     """Typed access to a vtkMRMLScriptedModuleNode; writing an equal value changes nothing.
 
     ``samples`` (passes) and ``minimumMl`` (ml) are None for the model's own choice; ``overlayOpacity`` 0..1.
-    ``trainSource``: files, scene or own; ``trainData`` and ``trainOutput`` are paths.
+    ``trainStart``: a model's id or a path, "" for random weights; ``trainSource``: files, scene or own;
+    ``trainData`` and ``trainOutput`` are paths.
     """
 
     model = _Text("Model", "")
@@ -65,6 +66,7 @@ class Parameters:
     overlayOpacity = _Number("OverlayOpacity", float, 0.6)
     show3D = _Flag("Show3D", False)
     trainRecipe = _Text("Train.Recipe", "")
+    trainStart = _Text("Train.Start", "")
     trainSource = _Text("Train.Source", "files")
     trainData = _Text("Train.Data", "")
     trainOutput = _Text("Train.Output", "")

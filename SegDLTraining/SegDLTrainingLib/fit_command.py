@@ -130,7 +130,7 @@ def recipe_of(arguments: argparse.Namespace, task: str) -> Recipe:
             hint=f"Recipes for {COMMANDS[task]} have the task '{task}'.",
         )
     check_recipe(recipe)
-    if recipe.data.get("transfer") and not arguments.start_from:
+    if recipe.needs_start and not arguments.start_from:
         raise InputError(
             f"The recipe '{recipe['id']}' goes on from the weights of another training.",
             hint=f"Name them with --start-from; 'segdl-train recipes {recipe['id']}' says which.",

@@ -43,6 +43,11 @@ class Recipe:
         return self.data.get("task", SEGMENTATION)
 
     @property
+    def needs_start(self) -> bool:
+        """True if it goes on from the weights of another training, without which it is refused."""
+        return bool(self.data.get("transfer"))
+
+    @property
     def seed(self) -> int:
         return int(self.data["seed"])
 

@@ -79,6 +79,7 @@ class Panel:
         except ImportError:
             self._rows = []  # The line above names the package that the list needs.
         self._cards = {}
+        self._train.forgetModels()
         if self.parameters.model not in {row["id"] for row in self._rows}:
             self.parameters.model = _preferredModel(self._rows)
         self.guess()

@@ -40,6 +40,8 @@ class TrainPart:
         self._trainer = trainer
         self._getParameters = getParameters
         self._recipes: list[dict[str, Any]] = []
+        self._models: list[dict[str, str]] = []
+        self._modelsKnown = False
         self._state = TRAINING
         self._patience = qt.QTimer()
         self._patience.setSingleShot(True)
@@ -48,6 +50,7 @@ class TrainPart:
         self._section = section = TrainSection(ui)
         section.opened.connect(self.refresh)
         section.recipeChosen.connect(self._onRecipe)
+        section.startChosen.connect(lambda value: self._choose("trainStart", value))
         section.sourceChosen.connect(lambda value: self._choose("trainSource", value))
         section.dataChosen.connect(lambda value: self._choose("trainData", value))
         section.outputChosen.connect(lambda value: self._choose("trainOutput", value))
@@ -57,17 +60,20 @@ class TrainPart:
         section.installClicked.connect(self._onInstall)
 
     def refresh(self) -> None:
-        """Show the parameter node; recipes are read when the section is opened for the first time."""
+        """Show the parameter node; recipes and models are read when the section is first opened."""
         if not self._section.open or slicer.mrmlScene.IsBatchProcessing():
             return
         parameters = self._getParameters()
         problem = self._readRecipes(parameters.trainRecipe)
+        if not self._modelsKnown and not problem:
+            self._models, self._modelsKnown = self._trainer.startingModels(), True
         sources = self._sources(parameters.trainRecipe)
         source = parameters.trainSource if parameters.trainSource in sources else sources[0]
         output = parameters.trainOutput
         finished = bool(output) and self._trainer.isFinished(output)
         continues = bool(output) and not finished and self._trainer.canContinue(output)
         self._section.showRecipes(self._recipes, parameters.trainRecipe)
+        self._section.showStarts(self._models, parameters.trainStart)
         self._section.showCases(sources, source, parameters.trainData, parameters.trainOutput)
         if self._trainer.busy:
             self._section.showRunning(self._state)
@@ -75,6 +81,10 @@ class TrainPart:
             missing = problem or self._whatIsMissing(source)
             self._section.showIdle(missing, resumes=continues, finished=finished)
         self._section.showCurve(self._table(), finished)
+
+    def forgetModels(self) -> None:
+        """The list of models may have changed; it is read again when it is shown next."""
+        self._modelsKnown = False
 
     def close(self) -> None:
         """Stop the timer; nothing is called afterwards."""
@@ -118,8 +128,11 @@ class TrainPart:
 
     def _whatIsMissing(self, source: str) -> str:
         parameters = self._getParameters()
-        if parameters.trainRecipe not in {row["id"] for row in self._recipes}:
+        recipe = next((row for row in self._recipes if row["id"] == parameters.trainRecipe), None)
+        if recipe is None:
             return _("Choose a recipe.")
+        if recipe["needsStart"] and not parameters.trainStart:
+            return _("This recipe goes on from trained weights: choose them at 'Start from'.")
         if source == FILES and not parameters.trainData:
             return _("Choose the folder or table of cases.")
         if not os.path.isabs(os.path.expanduser(parameters.trainOutput)):
@@ -140,6 +153,7 @@ class TrainPart:
                 parameters.trainOutput,
                 parameters.trainData if source == FILES else None,
                 scene=source == SCENE,
+                startFrom=parameters.trainStart,
                 device=parameters.device,
                 blocking=False,
                 onProgress=self._onProgress,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import qt
+from SegDLEngine.models.card import CARD_FILE
 from slicer.i18n import tr as _
 
 from SegDLLib.panel.run_section import ERROR_STYLE
@@ -17,18 +18,19 @@ TRAINING, STOPPING, LATE, INSTALLING = "training", "stopping", "late", "installi
 
 
 class TrainSection:
-    """Signals ``opened()``, ``recipeChosen(id)``, ``sourceChosen(FILES, SCENE or OWN)``,
-    ``dataChosen(path)``, ``outputChosen(path)``, ``startClicked()``, ``stopClicked(atOnce)``,
-    ``curvesClicked()``, ``installClicked()``.
+    """Signals ``opened()``, ``recipeChosen(id)``, ``startChosen(id, path or "")``,
+    ``sourceChosen(FILES, SCENE or OWN)``, ``dataChosen(path)``, ``outputChosen(path)``, ``startClicked()``,
+    ``stopClicked(atOnce)``, ``curvesClicked()``, ``installClicked()``.
     """
 
     def __init__(self, ui):
         self._ui = ui
         self._running = self._hinting = False
         self._ids: list[str] = []
+        self._starts: list[tuple[str, str]] = []
         self._sources: list[str] = []
         self.opened = Signal()
-        self.recipeChosen, self.sourceChosen = Signal(), Signal()
+        self.recipeChosen, self.startChosen, self.sourceChosen = Signal(), Signal(), Signal()
         self.dataChosen, self.outputChosen = Signal(), Signal()
         self.startClicked, self.stopClicked = Signal(), Signal()
         self._state = TRAINING
@@ -37,6 +39,8 @@ class TrainSection:
         ui.trainCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
         ui.trainRecipeSelector.connect("currentIndexChanged(int)", self._onRecipe)
         ui.trainRecipeButton.connect("clicked()", self._onRecipeFile)
+        ui.trainStartSelector.connect("currentIndexChanged(int)", self._onStart)
+        ui.trainStartButton.connect("clicked()", self._onStartFile)
         ui.trainSourceSelector.connect("currentIndexChanged(int)", self._onSource)
         _watchPath(ui.trainDataPath, self.dataChosen)
         _watchPath(ui.trainOutputPath, self.outputChosen)
@@ -63,6 +67,24 @@ class TrainSection:
         selector.blockSignals(False)
         title = next((row["title"] for row in rows if row["id"] == current), "")
         self._ui.trainRecipeInfo.setText(title)
+
+    def showStarts(self, models: Sequence[Mapping[str, str]], current: str) -> None:
+        """Offer random weights, the models (id, title), and ``current`` if it is a path or a model that is
+        gone.
+        """
+        selector = self._ui.trainStartSelector
+        starts = [("", _("Random weights")), *((row["id"], row["title"]) for row in models)]
+        if current not in dict(starts):
+            starts.append((current, os.path.basename(current)))
+        selector.blockSignals(True)
+        if starts != self._starts:
+            self._starts = starts
+            selector.clear()
+            for index, (start, name) in enumerate(starts):
+                selector.addItem(name)
+                selector.setItemData(index, start if os.path.isabs(start) else name, qt.Qt.ToolTipRole)
+        selector.setCurrentIndex([start for start, name in starts].index(current))
+        selector.blockSignals(False)
 
     def showCases(self, sources: Sequence[str], current: str, data: str, output: str) -> None:
         """Offer the sources that the recipe can take, and show the chosen one, its path and the output."""
@@ -138,8 +160,9 @@ class TrainSection:
 
     def _setChoicesEnabled(self, enabled: bool) -> None:
         ui = self._ui
-        choices = (ui.trainRecipeSelector, ui.trainRecipeButton, ui.trainSourceSelector)
-        for widget in (*choices, ui.trainDataPath, ui.trainTableButton, ui.trainOutputPath):
+        model = (ui.trainRecipeSelector, ui.trainRecipeButton, ui.trainStartSelector, ui.trainStartButton)
+        cases = (ui.trainSourceSelector, ui.trainDataPath, ui.trainTableButton)
+        for widget in (*model, *cases, ui.trainOutputPath):
             widget.setEnabled(enabled)
 
     def _onCollapsed(self, collapsed: bool) -> None:
@@ -154,6 +177,18 @@ class TrainSection:
         path = _askForFile(self._ui.trainRecipeButton, _("Choose a recipe"), _("Recipes (*.json)"))
         if path:
             self.recipeChosen.emit(path)
+
+    def _onStart(self, index: int) -> None:
+        if 0 <= index < len(self._starts):
+            self.startChosen.emit(self._starts[index][0])
+
+    def _onStartFile(self) -> None:
+        kinds = _("Models and weights (model.json *.zip *.safetensors)")
+        path = _askForFile(self._ui.trainStartButton, _("Choose a model or weights"), kinds)
+        folder, name = os.path.split(path)
+        if path:
+            # A package is known by the name of its folder.
+            self.startChosen.emit(folder if name == CARD_FILE else path)
 
     def _onTableFile(self) -> None:
         kinds = _("Tables of cases (*.csv *.json)")

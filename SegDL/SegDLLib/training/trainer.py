@@ -51,7 +51,7 @@ class Trainer:
 
     def recipes(self) -> list[dict[str, Any]]:
         """One row for each shipped recipe of a segmentation: id, title, report, ``ownData`` (it generates its
-        cases itself).
+        cases itself), ``needsStart`` (it is trained only from given weights).
         """
         makeImportable()
         from SegDLTrainingLib.recipes import SEGMENTATION, list_recipes
@@ -65,6 +65,13 @@ class Trainer:
 
         return _row(load_recipe(recipe))
 
+    def startingModels(self) -> list[dict[str, str]]:
+        """id and title of each model whose weights a training can go on from: installed, and no ensemble."""
+        from SegDLEngine.models.catalogue import list_models
+
+        usable = [model for model in list_models() if model.installed and len(model.card.weight_files) == 1]
+        return [{"id": model.id, "title": model.card.title} for model in usable]
+
     def train(
         self,
         recipe: str | Path,
@@ -72,6 +79,7 @@ class Trainer:
         data: str | Path | None = None,
         *,
         scene: bool = False,
+        startFrom: str | Path = "",
         device: str = "auto",
         epochs: int | None = None,
         arguments: Sequence[Any] = (),
@@ -87,8 +95,9 @@ class Trainer:
         ``onProgress(fraction, stage, secondsLeft, event)``: 0..1, name, seconds or None, what else is known.
 
         ``data``: folder or manifest; ``scene``: the segmentations of the open scene instead, written beside
-        ``output``; neither: the recipe's generated cases.  ``device``: auto, cpu, cuda:<n>; ``arguments``:
-        further ones of ``segdl-train fit``, paths among them absolute.
+        ``output``; neither: the recipe's generated cases.  ``startFrom``: the id of a model, a package or a
+        file of weights that are trained further; "" for random ones.  ``device``: auto, cpu, cuda:<n>;
+        ``arguments``: further ones of ``segdl-train fit``, paths among them absolute.
         """
         from SegDLLib.training.training_job import TrainingJob, TrainingRequest
 
@@ -96,6 +105,7 @@ class Trainer:
             raise InputError("No folder for the model is given.", hint="Choose an output folder.")
         words = ["--device", device, *map(str, arguments)]
         words += ["--epochs", str(epochs)] if epochs is not None else []
+        words += ["--start-from", _modelOrPath(startFrom)] if startFrom else []
         request = TrainingRequest(
             _nameOrPath(recipe),
             self._card(recipe, needsData=data is None and not scene),
@@ -205,12 +215,22 @@ def _nameOrPath(recipe: str | Path) -> str:
     return str(path.absolute()) if path.is_file() else str(recipe)
 
 
+def _modelOrPath(model: str | Path) -> str:
+    """A model as the process understands it, which works in another folder; ids go before paths there too."""
+    from SegDLEngine.models.catalogue import list_models
+
+    path = _absolute(model)
+    isPath = path.exists() and str(model) not in {known.id for known in list_models()}
+    return str(path) if isPath else str(model)
+
+
 def _absolute(path: str | Path) -> Path:
     return Path(path).expanduser().absolute()
 
 
 def _row(recipe) -> dict[str, Any]:
-    return {**{key: recipe[key] for key in ("id", "title", "report")}, "ownData": _hasOwnData(recipe)}
+    named = {key: recipe[key] for key in ("id", "title", "report")}
+    return {**named, "ownData": _hasOwnData(recipe), "needsStart": recipe.needs_start}
 
 
 def _hasOwnData(recipe) -> bool:

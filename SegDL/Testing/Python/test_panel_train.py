@@ -117,7 +117,7 @@ def test_start_and_stop_leave_a_checkpoint(panel, place, tmp_path):
     ui.trainProgressBar.connect("valueChanged(int)", seen.append)
     startAndSeeSteps(panel)
     assert ui.trainProgressBar.visible
-    assert not ui.trainRecipeSelector.enabled
+    assert not ui.trainRecipeSelector.enabled and not ui.trainStartSelector.enabled
     assert seen == sorted(seen)
     assert " left" in ui.trainStatusLabel.text
     assert "loss" in ui.trainStatusLabel.text

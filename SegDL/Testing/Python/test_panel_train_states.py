@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -72,6 +73,18 @@ def waitForEnd(panel):
     host.wait_for(lambda: not panel.logic.trainer.busy, 30, "the end of the training")
 
 
+def wordsOfTraining(panel, train, tmp_path):
+    """The words of the command that a click starts."""
+    said = tmp_path / "words.json"
+    train(f"json.dump(sys.argv, open({str(said)!r}, 'w'))\nsys.exit('segdl-train: no training here')")
+    waitForEnd(panel)
+    return json.loads(said.read_text())
+
+
+def wordAfter(word, words):
+    return words[words.index(word) + 1]
+
+
 def checkpoint(tmp_path):
     place = tmp_path / "model-training" / "checkpoint.safetensors"
     place.parent.mkdir()
@@ -100,6 +113,67 @@ def test_a_table_is_chosen_beside_a_folder(panel, tmp_path, monkeypatch):
     panel.panel.parameters.trainSource = "scene"
     host.process_events()
     assert not ui.trainTableButton.visible and not ui.trainDataPath.visible
+
+
+def test_weights_to_start_from_are_single_networks(panel, train, tmp_path):
+    import host
+
+    ui = panel.ui
+    titles = [ui.trainStartSelector.itemText(index) for index in range(ui.trainStartSelector.count)]
+    assert titles[0] == ui.trainStartSelector.currentText == "Random weights"
+    assert any("multi-scale" in title for title in titles), "a demonstration with one network"
+    lung = next(row["title"] for row in panel.logic.models() if row["id"] == "lung-tumor-unet2d")
+    assert lung not in titles, "an ensemble is no network to start from"
+    assert not any("not installed" in title for title in titles)
+    assert "--start-from" not in wordsOfTraining(panel, train, tmp_path)
+    identifier = "brain-tumor-unet3d-69k-demo"
+    title = next(row["title"] for row in panel.logic.models() if row["id"] == identifier)
+    host.choose(ui.trainStartSelector, title)
+    assert panel.panel.parameters.trainStart == identifier
+    assert wordAfter("--start-from", wordsOfTraining(panel, train, tmp_path)) == identifier
+    host.choose(ui.trainStartSelector, "Random weights")
+    assert panel.panel.parameters.trainStart == ""
+
+
+def test_a_recipe_that_fine_tunes_waits_for_its_weights(panel, train, tmp_path, monkeypatch):
+    import host
+    import qt
+
+    recipe = json.loads((tmp_path / "tiny.json").read_text())
+    (tmp_path / "tuned.json").write_text(json.dumps({**recipe, "transfer": {"fresh": ["head"]}}))
+    ui = panel.ui
+    panel.panel.parameters.trainRecipe = str(tmp_path / "tuned.json")
+    assert not ui.trainButton.enabled
+    assert "Start from" in ui.trainStatusLabel.text and "Start from" in ui.trainButton.toolTip
+    package = tmp_path / "first-pass"
+    chosen = iter([str(package / "model.json"), "", str(tmp_path / "genesis.safetensors")])
+    monkeypatch.setattr(qt.QFileDialog.host_class, "getOpenFileName", lambda *words: next(chosen))
+    for name in ("first-pass", "first-pass", "genesis.safetensors"):
+        host.click(ui.trainStartButton)
+        assert ui.trainStartSelector.currentText == name
+        assert ui.trainButton.enabled and ui.trainStatusLabel.text == ""
+    assert panel.panel.parameters.trainStart == str(tmp_path / "genesis.safetensors")
+    words = wordsOfTraining(panel, train, tmp_path)
+    assert wordAfter("--start-from", words) == str(tmp_path / "genesis.safetensors")
+    panel.panel.parameters.trainStart = ""
+    panel.panel.parameters.trainRecipe = str(tmp_path / "tiny.json")
+    assert ui.trainButton.enabled
+
+
+def test_a_model_that_is_installed_can_be_started_from(panel, tmp_path, monkeypatch):
+    from tiny_model import write_tiny_package
+
+    monkeypatch.setenv("SEGDL_MODELS", str(tmp_path / "models"))
+    assert panel.ui.trainStartSelector.findText("Tiny network for tests") < 0
+    write_tiny_package(tmp_path / "models" / "tiny-tumor")
+    panel.panel.reloadModels()
+    assert panel.ui.trainStartSelector.findText("Tiny network for tests") > 0
+    panel.panel.parameters.trainStart = "tiny-tumor"
+    assert panel.ui.trainStartSelector.currentText == "Tiny network for tests"
+    monkeypatch.undo()
+    panel.panel.reloadModels()
+    assert panel.ui.trainStartSelector.currentText == "tiny-tumor", "a saved scene names it"
+    panel.panel.parameters.trainStart = ""
 
 
 def test_a_path_that_is_deleted_is_missing(panel):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,40 @@ def test_what_cannot_start_says_why(module, tmp_path):
         logic.train("lung-tumor-unet2d", tmp_path / "out", scene=True)
     assert not logic.trainer.busy
     assert not list(tmp_path.iterdir())
+
+
+def test_recipes_that_fine_tune_are_told_from_others(module):
+    import SegDLTraining
+
+    rows = SegDLTraining.SegDLTrainingLogic().trainer.recipes()
+    needing = [row["id"] for row in rows if row["needsStart"]]
+    assert "003-unet-decoder-10-40" in needing and "003-unet-scratch-10-40" not in needing
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script is no program here")
+@pytest.mark.parametrize("given", ["first-pass", "first.safetensors", "brain-tumor-unet3d-69k-demo"])
+def test_weights_to_start_from_reach_the_command(module, tmp_path, monkeypatch, given):
+    from SegDLEngine.errors import SegDLError
+
+    import SegDLTraining
+
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys\njson.dump(sys.argv, open({str(tmp_path / 'words')!r}, 'w'))\n"
+        "sys.exit('segdl-train: no training here')\n",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("SEGDL_PYTHON", str(program))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first.safetensors").touch()
+    # A model's id goes before a folder of the same name, as for the command.
+    for name in ("first-pass", "brain-tumor-unet3d-69k-demo"):
+        (tmp_path / name).mkdir()
+    logic = SegDLTraining.SegDLTrainingLogic()
+    with pytest.raises(SegDLError, match="no training here"):
+        logic.train("lung-tumor-unet2d", tmp_path / "out", startFrom=given)
+    logic.shutdown()
+    words = json.loads((tmp_path / "words").read_text())
+    wanted = given if given.endswith("demo") else str(tmp_path / given)
+    assert words[words.index("--start-from") + 1] == wanted
