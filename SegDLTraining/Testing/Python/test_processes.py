@@ -46,7 +46,7 @@ def torchrun(*command: object, restarts: int = 0) -> subprocess.CompletedProcess
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*launcher, "--max-restarts", str(restarts), *map(str, command)],
-        env=environment, capture_output=True, text=True, timeout=200,
+        env=environment, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
 
 
