@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import distributed
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from SegDLTrainingLib.batch_norm_mode import BatchNormMode, NormCall
 from SegDLTrainingLib.processes import Processes
 
 # Each draws one number for a whole channel, so a mask needs no more than that.
 _CHANNEL_DROPOUTS = (functional.dropout1d, functional.dropout2d, functional.dropout3d)
 
 
-class WholeBatch(TorchFunctionMode):
+class WholeBatch(BatchNormMode):
     """Within the block batch norm and dropout treat the rows of all ``processes`` as one batch.
 
     Batch norm in training takes mean and variance of all rows, also into its running statistics; dropout
@@ -39,35 +39,20 @@ class WholeBatch(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        if function is functional.batch_norm:
-            return self._batch_norm(*args, **kwargs)
         if function is functional.dropout or function in _CHANNEL_DROPOUTS:
-            return self._dropout(function, *args, **kwargs)
-        return function(*args, **kwargs)
+            return self._dropout(function, *args, **(kwargs or {}))
+        return super().__torch_function__(function, types, args, kwargs)
 
-    def _batch_norm(
-        self,
-        input: torch.Tensor,
-        running_mean: torch.Tensor | None,
-        running_var: torch.Tensor | None,
-        weight: torch.Tensor | None = None,
-        bias: torch.Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> torch.Tensor:
-        if not training:
-            return functional.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    def normalised(self, call: NormCall) -> torch.Tensor:
         count = self._processes.count
-        output, mean, variance = _Normalised.apply(input, weight, bias, eps, count)
-        values = count * input.numel() // input.shape[1]
+        output, mean, variance = _Normalised.apply(call.input, call.weight, call.bias, call.eps, count)
+        values = count * call.input.numel() // call.input.shape[1]
         with torch.no_grad():
-            if running_mean is not None:
-                running_mean.lerp_(mean.to(running_mean), momentum)
-            if running_var is not None:
+            if call.running_mean is not None:
+                call.running_mean.lerp_(mean.to(call.running_mean), call.momentum)
+            if call.running_var is not None:
                 unbiased = variance * (values / (values - 1))
-                running_var.lerp_(unbiased.to(running_var), momentum)
+                call.running_var.lerp_(unbiased.to(call.running_var), call.momentum)
         return output
 
     def _dropout(

@@ -3,6 +3,7 @@
 import pytest
 from host.fixtures import *  # noqa: F403
 from panel_fixtures import *  # noqa: F403
+from threads import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +23,3 @@ def files(tmp_path_factory):
 def own_models_folder(tmp_path, monkeypatch):
     """No models but the shipped ones; what a test installs stays in its own folder."""
     monkeypatch.setenv("SEGDL_MODELS", str(tmp_path / "models"))
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Sums in the same order at every run; more threads only cost time on tiny images."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

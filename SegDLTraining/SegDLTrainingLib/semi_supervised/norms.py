@@ -6,14 +6,14 @@ normalised, and whole slices later, they cost Dice even where the loss does not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from SegDLTrainingLib.batch_norm_mode import BatchNormMode, NormCall
 
 _APART: WeakSet[nn.Module] = WeakSet()
 
@@ -42,36 +42,16 @@ def keep_apart(network: nn.Module, groups: int) -> None:
     network.register_forward_hook(leave, always_call=True)
 
 
-class _Apart(TorchFunctionMode):
+class _Apart(BatchNormMode):
     def __init__(self, groups: int):
         super().__init__()
         self._groups = groups
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function is functional.batch_norm:
-            return self._batch_norm(*args, **kwargs)
-        return function(*args, **kwargs)
-
-    def _batch_norm(
-        self,
-        input: torch.Tensor,
-        running_mean: torch.Tensor | None,
-        running_var: torch.Tensor | None,
-        weight: torch.Tensor | None = None,
-        bias: torch.Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> torch.Tensor:
-        if not training or len(input) % self._groups:
-            return functional.batch_norm(
-                input, running_mean, running_var, weight, bias, training, momentum, eps
-            )
-        first, *others = input.chunk(self._groups)
-        parts = [functional.batch_norm(first, running_mean, running_var, weight, bias, True, momentum, eps)]
-        for part in others:
-            parts.append(functional.batch_norm(part, None, None, weight, bias, True, momentum, eps))
+    def normalised(self, call: NormCall) -> torch.Tensor:
+        if len(call.input) % self._groups:
+            return functional.batch_norm(**vars(call))
+        first, *others = call.input.chunk(self._groups)
+        parts = [functional.batch_norm(**{**vars(call), "input": first})]
+        unseen = {**vars(call), "running_mean": None, "running_var": None}
+        parts += [functional.batch_norm(**{**unseen, "input": part}) for part in others]
         return torch.cat(parts)

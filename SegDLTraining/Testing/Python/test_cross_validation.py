@@ -16,12 +16,7 @@ from tiny_training import smallest_recipe, write_job
 FOLDS = ("fold-1", "fold-2")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

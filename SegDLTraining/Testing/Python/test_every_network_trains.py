@@ -6,7 +6,6 @@ Widths are reduced where the network's constructor allows it.
 from dataclasses import dataclass
 
 import pytest
-import torch
 from blob_training import blobs, network_recipe
 from SegDLEngine.networks.registry import NETWORKS
 from SegDLEngine.protocol import Reporter
@@ -55,13 +54,7 @@ TRIALS = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_network_of_the_reports_is_tried():

@@ -8,7 +8,6 @@ import copy
 
 import numpy as np
 import pytest
-import torch
 from blob_training import LABEL
 from SegDLEngine.protocol import Reporter
 from SegDLTrainingLib.fit import fit
@@ -20,13 +19,7 @@ BRAIN = (16, 16, 16)
 BEADS = (24, 24, 24)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def reduced(name: str, options: dict, labels: int, patch, rate: float, epochs: int, steps: int) -> Recipe:

@@ -26,13 +26,7 @@ SHAPE = (6, 48, 48)
 SEED = 7
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def smooth(rng: np.random.Generator, times: int) -> np.ndarray:

@@ -18,14 +18,7 @@ from SegDLTrainingLib.recipes import licence_text
 from SegDLTrainingLib.stages import STAGES_FOLDER
 from tiny_training import bright_ball, tiny_recipe
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

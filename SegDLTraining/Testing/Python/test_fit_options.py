@@ -21,13 +21,7 @@ INSTANCE = {"in_channels": 1, "filters": 2, "depth": 2, "dropout": 0.0, "normali
 PER_SAMPLE = {"name": "sum", "terms": [{"name": "dice", "per": "sample"}, {"name": "cross_entropy"}]}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def with_network(recipe, options):

@@ -21,13 +21,7 @@ from SegDLTrainingLib.volumes import PreparedVolume
 from test_resume import check_equal, stopping_after
 from tiny_training import fit_arguments, smallest_recipe, write_job
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny_restoration() -> Recipe:

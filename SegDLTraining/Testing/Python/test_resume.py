@@ -20,13 +20,7 @@ from tiny_training import balls, smallest_recipe
 PHASES = [{}, {"training": {"epochs": 1, "trainable": ["head*"]}, "schedule": {"start": 0.02}}]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def stopping_after(steps: int) -> Reporter:

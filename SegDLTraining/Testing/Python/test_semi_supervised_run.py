@@ -32,12 +32,7 @@ CONSTANTS = {
 NETWORK = {"name": "genesis_unet2d", "options": {"filters": 2}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny_recipe(**constants) -> Recipe:

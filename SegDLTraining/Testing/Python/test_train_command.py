@@ -20,13 +20,7 @@ from SegDLTrainingLib.curves import PICTURE_FILE
 from SegDLTrainingLib.progress import STOP_FILE, StopRequests
 from tiny_training import fit_arguments, smallest_recipe, write_job
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time when threads wait for each other."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
