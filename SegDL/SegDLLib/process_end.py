@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from typing import Any
 
+from SegDLEngine import protocol
 from SegDLEngine.errors import Cancelled, SegDLError
 
 from SegDLLib.python_command import PYTHON_VARIABLE
@@ -22,6 +23,15 @@ _LAUNCHER_TELLS = "exit abnormally"
 def kept(line: str) -> str:
     """What is remembered of a line that is no event."""
     return line if len(line) <= _LINE_LIMIT else f"...{line[-_LINE_LIMIT:]}"
+
+
+def eventIn(line: str, tail: MutableSequence[str]) -> dict[str, Any] | None:
+    """The event of a line; None for what a library prints, which ``tail`` keeps for the report."""
+    try:
+        return protocol.decode(line)
+    except ValueError:
+        tail.append(kept(line))
+        return None
 
 
 def wasKilled(exitCode: int, crashed: bool, tail: Sequence[str]) -> bool:

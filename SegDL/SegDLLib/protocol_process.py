@@ -16,7 +16,7 @@ import slicer
 from SegDLEngine import protocol
 from SegDLEngine.errors import SegDLError
 
-from SegDLLib.process_end import kept
+from SegDLLib.process_end import eventIn, kept
 from SegDLLib.process_tree import killTree
 from SegDLLib.python_command import MODULE_FOLDER, isSlicersOwn, pythonVariables
 from SegDLLib.signals import Signal
@@ -136,11 +136,8 @@ class ProtocolProcess:
             self._dispatch(line)
 
     def _dispatch(self, line: str) -> None:
-        try:
-            event = protocol.decode(line)
-        except ValueError:
-            # A library that prints; it is kept for the report.
-            self.tail.append(kept(line))
+        event = eventIn(line, self.tail)
+        if event is None:
             return
         self._handle(event)
         self.received.emit(event)

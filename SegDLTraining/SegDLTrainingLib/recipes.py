@@ -54,8 +54,7 @@ class Recipe:
     @property
     def published(self) -> list[dict[str, Any]]:
         """The figures of the reports that this experiment repeats; one entry for each table."""
-        given = self.data.get("published") or []
-        return [given] if isinstance(given, dict) else given
+        return published_entries(self.data)
 
     @property
     def phases(self) -> list[Recipe]:
@@ -104,6 +103,12 @@ def recipe_folders() -> list[Path]:
     beside = Path(__file__).resolve().parents[1] / "Resources" / "Recipes"
     installed = Path(sysconfig.get_path("data")) / "share" / "segdl" / "recipes"
     return [folder for folder in (beside, installed) if folder.is_dir()][:1]
+
+
+def published_entries(described: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What stands at "published" of a recipe, or of a package's training: nothing, one entry or several."""
+    given = described.get("published") or []
+    return [given] if isinstance(given, dict) else given
 
 
 def list_recipes() -> list[Recipe]:

@@ -16,7 +16,7 @@ from SegDLEngine.models.catalogue import load_model
 
 from SegDLTrainingLib.figures import DEFINITIONS, DICE, PARTS
 from SegDLTrainingLib.places import CHECKPOINT_FILE, working_folder
-from SegDLTrainingLib.recipes import list_recipes
+from SegDLTrainingLib.recipes import list_recipes, published_entries
 
 NO_TABLE = "no table of the reports"
 COLUMNS = (
@@ -52,8 +52,7 @@ def _rows_of(package: str | Path) -> list[Row]:
         "division": _division(training),
         "run": str(package),
     }
-    given = training.get("published") or []
-    entries = [given] if isinstance(given, dict) else given
+    entries = published_entries(training)
     measured = _measured(training)
     if not entries:
         nothing = {"table": NO_TABLE, "row": training["recipe"], "definition": ""}

@@ -15,7 +15,7 @@ from typing import IO, Any
 from SegDLEngine import protocol
 from SegDLEngine.errors import SegDLError
 
-from SegDLLib.process_end import kept
+from SegDLLib.process_end import eventIn, kept
 from SegDLLib.process_tree import killTree
 from SegDLLib.python_command import MODULE_FOLDER, pythonCommand, pythonVariables
 from SegDLLib.signals import Signal
@@ -114,10 +114,8 @@ class PlainProcess:
             self._dispatch(line)
 
     def _dispatch(self, line: str) -> None:
-        try:
-            event = protocol.decode(line)
-        except ValueError:
-            self.tail.append(kept(line))
+        event = eventIn(line, self.tail)
+        if event is None:
             return
         if event.get("event") == "error":
             self._error = event
